@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::api::SPOKEN;
 use crate::file::FileError;
-use crate::load::PluginSource;
 
 /// A plugin that did not load, with its origin and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +21,6 @@ pub struct LoadError {
 }
 
 impl LoadError {
-    pub(crate) fn of(plugin: &str, source: &PluginSource, problem: LoadProblem) -> Self {
-        Self { plugin: plugin.to_owned(), origin: source.to_string(), of_file: source.is_file(), problem }
-    }
-
     /// Returns whether the configuration is wrong whatever the files of plugins are, so that a
     /// process does not start. Otherwise the link waits for another file, and the other links run.
     ///

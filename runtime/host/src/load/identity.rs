@@ -81,7 +81,7 @@ pub fn generation_of(spec: &ChainSpec) -> Result<(Generation, Arc<str>), LoadErr
             let entry = entry(plugin, &digest, interface);
             Ok((identity(&entry)?, entry))
         });
-        let (identity, entry) = found.map_err(|problem| LoadError::of(&plugin.name, &plugin.source, problem))?;
+        let (identity, entry) = found.map_err(|problem| plugin.source.error(&plugin.name, problem))?;
         identities.push(identity);
         entries.push(entry);
     }

@@ -187,7 +187,7 @@ impl LoadedPlugin {
     }
 
     fn error(&self, problem: LoadProblem, of_file: bool) -> LoadError {
-        LoadError { of_file, ..LoadError::of(&self.name, &self.source, problem) }
+        LoadError { of_file, ..self.source.error(&self.name, problem) }
     }
 
     /// Returns whether it is required and edits records.

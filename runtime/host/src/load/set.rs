@@ -39,7 +39,7 @@ impl PluginSet {
         for plugin in std::mem::take(&mut spec.plugins) {
             let (name, allow_after, source) = (plugin.name.clone(), plugin.allow_after, plugin.source.clone());
             let loaded = LoadedPlugin::load(engine, plugin, &spec.link);
-            let loaded = loaded.map_err(|problem| LoadError::of(&name, &source, problem))?;
+            let loaded = loaded.map_err(|problem| source.error(&name, problem))?;
             if !allow_after {
                 loaded.check_place(&plugins)?;
             }

@@ -7,6 +7,7 @@ use strait_core::config::OnError;
 use strait_core::generation::Framing;
 
 use super::trust::Trust;
+use crate::error::{LoadError, LoadProblem};
 use crate::guest::GuestLimits;
 
 /// The source of a plugin.
@@ -23,6 +24,10 @@ impl PluginSource {
     #[must_use]
     pub fn is_file(&self) -> bool {
         matches!(self, Self::File(_))
+    }
+
+    pub(super) fn error(&self, plugin: &str, problem: LoadProblem) -> LoadError {
+        LoadError { plugin: plugin.to_owned(), origin: self.to_string(), of_file: self.is_file(), problem }
     }
 }
 
