@@ -32,7 +32,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Returns how many of a kind run at a time.
+    /// Returns how many of a kind run at a time while every kind has scenarios.
     const fn places(self) -> u64 {
         match self {
             Self::Busy | Self::Waiting => 2,
@@ -41,6 +41,9 @@ impl Kind {
         }
     }
 }
+
+/// The kinds that run beside one another.
+const SIDE_BY_SIDE: [Kind; 3] = [Kind::Busy, Kind::Long, Kind::Waiting];
 
 /// The scenarios of a kind, which are served in the order in which they asked.
 struct Line {
@@ -77,9 +80,12 @@ impl Queue {
     /// Reports whether the scenario of this kind that asked as the `ticket`-th may run.
     fn is_served(&mut self, kind: Kind, ticket: u64) -> bool {
         let is_alone = self.line(Kind::Alone).running() > 0;
-        let others = [Kind::Busy, Kind::Long, Kind::Waiting].into_iter().all(|kind| self.line(kind).is_empty());
+        let ended = SIDE_BY_SIDE.into_iter().filter(|kind| self.line(*kind).is_empty()).count();
+        let may_run = kind != Kind::Alone || ended == SIDE_BY_SIDE.len();
+        // Busy ones are the most: they take the places of kinds that have come to their end.
+        let places = kind.places() + if kind == Kind::Busy { ended as u64 } else { 0 };
         let line = self.line(kind);
-        !is_alone && (kind != Kind::Alone || others) && line.served == ticket && line.running() < kind.places()
+        !is_alone && may_run && line.served == ticket && line.running() < places
     }
 
     fn is_idle(&self) -> bool {
