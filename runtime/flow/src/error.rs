@@ -37,9 +37,12 @@ pub(crate) enum LaneError {
         /// How they would protect less.
         losses: String,
     },
-    /// The lane cannot be used any more.
+    /// An operator's command has closed the lane. It stands by until the command has ended.
     #[error("{0}")]
     Closed(String),
+    /// This process cannot use the lane any more.
+    #[error("{0}")]
+    Unusable(String),
     /// The lane is in a state that no sequence of events should lead to.
     #[error("{0}: please report this as a bug")]
     Impossible(String),

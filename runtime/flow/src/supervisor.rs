@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::{BorderEvent, Event};
+use strait_core::progress::LaneRecord;
+use strait_core::{BorderEvent, Event, Outage};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,10 @@ use crate::status::LaneState;
 
 /// Time after which plugins that the border refused are judged again: they may have been replaced.
 const JUDGE_AGAIN: Duration = Duration::from_secs(10);
+
+/// First and longest time after which it is looked whether a lane that an operator has closed is
+/// open again.
+const STANDBY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
 
 /// An attempt that flowed for this long before it failed resets the wait.
 const HEALTHY: Duration = Duration::from_secs(30);
@@ -48,6 +53,10 @@ pub(crate) async fn supervise(
         let error = match attempt(&spec, &deps, &mut caution, &mut rolled, &stop, &abort).await {
             Ok(()) if rolled.is_some() && !stop.is_cancelled() => continue,
             Ok(()) => return Ok(()),
+            Err(LaneError::Closed(reason)) => {
+                stand_by(&spec, &deps, reason, &stop).await;
+                continue;
+            }
             Err(error) => error,
         };
         let (failed_at, reason) = (deps.clock.now(), error.to_string());
@@ -65,7 +74,7 @@ pub(crate) async fn supervise(
             // Not an accident: the next attempt deals with it.
             LaneError::Refused(_) | LaneError::Stuck(_) | LaneError::TargetChanged(_) => Duration::ZERO,
             LaneError::Looser { .. } => JUDGE_AGAIN,
-            LaneError::Closed(reason) => {
+            LaneError::Unusable(reason) => {
                 let context = format!("lane {} of link {}", spec.lane, spec.link);
                 return Err(PortError::new(Class::Stop, context, reason));
             }
@@ -109,6 +118,30 @@ pub(crate) async fn supervise(
         }
     }
     Ok(())
+}
+
+/// Waits until the lane is open again, without its transactional ids: the command that has closed
+/// it fences with them.
+async fn stand_by(spec: &LaneSpec, deps: &LaneDeps, reason: String, stop: &CancellationToken) {
+    let now = deps.clock.now();
+    deps.status.set_lane(spec.lane, LaneState::Standby, now);
+    deps.status.lane_trouble(spec.lane, &reason, now);
+    deps.emit(&spec.link, Event::Outage(Outage::Standby { lane: Some(spec.lane.0), reason }));
+    let mut wait = STANDBY.0;
+    loop {
+        tokio::select! { biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(STANDBY.1);
+        match deps.progress.read(spec.lane).await {
+            Ok(read) if read.lane.as_ref().and_then(LaneRecord::closing).is_none() => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(link = %spec.link, lane = %spec.lane, %error, "it is not known whether the lane is open");
+            }
+        }
+    }
 }
 
 /// Runs one attempt: take, flow, release. On `stop` the drain has a deadline. What is not committed

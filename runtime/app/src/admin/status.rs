@@ -14,7 +14,7 @@ use super::groups::{self, Groups};
 use super::lag::{Lag, Lags};
 use super::plugins::{self, Plugin};
 use crate::board::plugins::PluginControl;
-use crate::board::{Board, LinkBoard, RecordedEvent};
+use crate::board::{Board, LinkBoard, LinkEvents, RecordedEvent};
 
 /// Most partitions listed one by one.
 const PAUSED_MAX: usize = 100;
@@ -114,7 +114,8 @@ pub struct Link {
 pub struct Lane {
     /// Number of the lane.
     pub lane: u32,
-    /// `taking`, `running`, `waiting` before the next attempt, or `refused` by its border.
+    /// `taking`, `running`, `waiting` before the next attempt, `refused` by its border, or in
+    /// `standby` while an operator's command has closed it.
     pub state: String,
     /// The last failure, the reason why a take waits, or what is wrong with a lane that runs; empty
     /// if nothing is known.
@@ -317,7 +318,7 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
         source: link.source.clone(),
         target: link.target.clone(),
         delivery: link.delivery.name().to_owned(),
-        state: state(link, events.ended.is_some()).to_owned(),
+        state: state(link, &events).to_owned(),
         error: events.ended.clone().or(events.startup_error),
         events: events.counts.iter().map(|(event, count)| ((*event).to_owned(), *count)).collect(),
         recent_events: events.recent.iter().map(event_view).collect(),
@@ -365,22 +366,24 @@ fn of_link(link: &LinkBoard, now_ms: i64) -> Link {
     view
 }
 
-/// Returns `preparing`, `running` or `ended`.
-pub fn state(link: &LinkBoard, ended: bool) -> &'static str {
-    match (ended, link.work()) {
+/// Returns `preparing`, `standby`, `running` or `ended`.
+pub fn state(link: &LinkBoard, events: &LinkEvents) -> &'static str {
+    match (events.ended.is_some(), link.work()) {
         (true, _) => "ended",
+        (false, None) if events.stands_by => "standby",
         (false, None) => "preparing",
         (false, Some(_)) => "running",
     }
 }
 
-/// Returns `taking`, `running`, `waiting` or `refused`.
+/// Returns `taking`, `running`, `waiting`, `refused` or `standby`.
 pub fn lane_state(state: LaneState) -> &'static str {
     match state {
         LaneState::Taking => "taking",
         LaneState::Running => "running",
         LaneState::Waiting => "waiting",
         LaneState::Refused => "refused",
+        LaneState::Standby => "standby",
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use strait_core::config::{DeliveryMode, Link};
-use strait_core::{Event, Severity, Side};
+use strait_core::{Event, Outage, Severity, Side};
 use strait_flow::ports::{Clock, EventSink};
 use strait_flow::{LaneState, LinkStatus, Requests, SystemClock, lock};
 use strait_host::{ActiveChain, HostEngine};
@@ -40,6 +40,8 @@ pub struct LinkEvents {
     pub ended: Option<String>,
     /// The error that keeps the link from starting; it is retried.
     pub startup_error: Option<String>,
+    /// The startup error is that an operator's command has closed the link.
+    pub stands_by: bool,
 }
 
 /// An event as it was recorded.
@@ -94,12 +96,29 @@ impl LinkBoard {
     /// the life of a process.
     pub fn set_prepared(&self, work: Work) {
         drop(self.work.set(work));
-        self.lock().startup_error = None;
+        let mut events = self.lock();
+        events.startup_error = None;
+        events.stands_by = false;
     }
 
     /// Records the error that keeps the link from starting. The link is retried.
     pub fn set_startup_error(&self, error: &str) {
-        self.lock().startup_error = Some(self.mask(error));
+        let mut events = self.lock();
+        events.startup_error = Some(self.mask(error));
+        events.stands_by = false;
+    }
+
+    /// Records that an operator's command has closed the link, so that it waits for its end. The
+    /// first time an event says so.
+    pub fn set_standby(&self, reason: &str) {
+        let is_new = {
+            let mut events = self.lock();
+            events.startup_error = Some(self.mask(reason));
+            !std::mem::replace(&mut events.stands_by, true)
+        };
+        if is_new {
+            self.emit(&self.name, Event::Outage(Outage::Standby { lane: None, reason: reason.to_owned() }));
+        }
     }
 
     /// Records that the link has ended. It does not run again in this process.
@@ -140,6 +159,10 @@ impl LinkBoard {
         if let Some(error) = &events.ended {
             return Some(format!("has ended: {error}"));
         }
+        // An operator has asked for it.
+        if events.stands_by {
+            return None;
+        }
         let Some(work) = self.work.get() else {
             let why = events.startup_error.as_ref().map(|error| format!(": {error}"));
             return Some(format!("is not prepared yet{}", why.unwrap_or_default()));
@@ -162,12 +185,13 @@ impl LinkBoard {
         if !work.status.has_joined() {
             return Some("waits for the group to assign its lanes".to_owned());
         }
-        let waiting = work.status.lanes().into_iter().find(|(_, lane)| lane.state != LaneState::Running);
+        let is_ready = |state| matches!(state, LaneState::Running | LaneState::Standby);
+        let waiting = work.status.lanes().into_iter().find(|(_, lane)| !is_ready(lane.state));
         let (number, lane) = waiting?;
         let state = match lane.state {
             LaneState::Waiting => "failed and waits before it is taken again",
             LaneState::Refused => "refuses its plugins",
-            LaneState::Taking | LaneState::Running => "is being taken",
+            LaneState::Taking | LaneState::Running | LaneState::Standby => "is being taken",
         };
         let trouble = if lane.trouble.is_empty() { String::new() } else { format!(": {}", self.mask(&lane.trouble)) };
         Some(format!("lane {number} {state}{trouble}"))

@@ -162,11 +162,11 @@ impl CatchUp {
             // The default position of a partition that nobody has reported proves nothing.
             let is_known = known.is_some();
             // Its lane copies nothing until an operator has changed something.
-            let is_refused = lane == Some(LaneState::Refused);
-            let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped) || is_refused;
+            let is_held = matches!(lane, Some(LaneState::Refused | LaneState::Standby));
+            let is_stopped = here.is_some_and(|p| p.activity == Activity::Stopped) || is_held;
             // A lane of this process that has not been taken yet has not put its plugins in force,
             // wherever the one before ended.
-            let is_here = lane.is_none_or(|state| matches!(state, LaneState::Running | LaneState::Refused));
+            let is_here = lane.is_none_or(|state| state == LaneState::Running) || is_held;
             if is_stopped && is_lost(key) {
                 remaining.stopped.push(key.clone());
                 continue;

@@ -1,5 +1,6 @@
 //! Why a link ended.
 
+use strait_core::progress::{LaneRecord, LinkIdentity};
 use strait_flow::ports::PortError;
 use strait_kafka::LinkTopicsError;
 
@@ -51,8 +52,16 @@ pub enum RunError {
         /// The remedy.
         remedy: &'static str,
     },
-    /// The lanes of the link refuse this process: they were resized, are being resized, or belong
-    /// to another configuration.
+    /// An operator's command has closed the link.
+    #[error("link {link} is in standby and copies nothing: {reason}")]
+    Standby {
+        /// Name of the link.
+        link: String,
+        /// The command, and what to do.
+        reason: String,
+    },
+    /// The lanes of the link refuse this process: they were resized, or belong to another
+    /// configuration.
     #[error("link {link}: {reason}")]
     LaneRefused {
         /// Name of the link.
@@ -97,6 +106,17 @@ pub enum RunError {
     /// A link's task panicked: a bug.
     #[error("link {0} panicked: please report this as a bug")]
     Panicked(String),
+}
+
+impl RunError {
+    /// Returns why the lanes of a link do not take this process, by the record of its first lane.
+    pub fn of_lane(link: &str, first: &LaneRecord, lanes: u32, identity: &LinkIdentity) -> Option<Self> {
+        let link = link.to_owned();
+        match first.closing() {
+            Some(reason) => Some(Self::Standby { link, reason }),
+            None => first.refusal(lanes, identity).map(|reason| Self::LaneRefused { link, reason }),
+        }
+    }
 }
 
 /// At-least-once delivery on a target without idempotent producers.

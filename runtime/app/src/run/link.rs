@@ -226,9 +226,8 @@ impl Planned {
         // During a resize the new lanes hold no progress yet, and would be taken for lanes that
         // never ran.
         let first = committed_progress.read(LaneId(0)).await?;
-        if let Some(reason) = first.lane.and_then(|lane| lane.refusal(lanes, &identity)) {
-            return Err(RunError::LaneRefused { link: link.name.clone(), reason });
-        }
+        let refused = first.lane.and_then(|lane| RunError::of_lane(&link.name, &lane, lanes, &identity));
+        refused.map_or(Ok(()), Err)?;
         let control = control_of(target, &link.name);
         let excluded = loops::excluded(link, source_reached.id.as_deref(), target_reached.id.as_deref());
         let discovery = KafkaDiscovery::new(source, &link.name, &link.topics, &excluded, REQUEST)?;

@@ -221,11 +221,14 @@ async fn prepare(link: &Planned, clusters: &Clusters, patience: Patience) -> Res
         let login = clusters.login_behind(&error).filter(|_| patience == Patience::Endless);
         let pause = retry.pause_after(&error).or_else(|| login.is_some().then_some(LOGIN_RETRY.1));
         let Some(pause) = pause else { return Err(error) };
-        // An event has said of plugins that they do not load.
-        if !matches!(error, RunError::PluginsNotLoaded { .. }) {
+        match &error {
+            RunError::Standby { reason, .. } => link.board.set_standby(reason),
+            _ => link.board.set_startup_error(&error.to_string()),
+        }
+        // Events tell of plugins that do not load, and of a standby.
+        if !matches!(error, RunError::PluginsNotLoaded { .. } | RunError::Standby { .. }) {
             tracing::warn!(link = link.name(), %error, again_s = pause.as_secs(), "the link cannot begin yet");
         }
-        link.board.set_startup_error(&error.to_string());
         let changed = async {
             match login.map(Access::changes) {
                 Some(mut changes) => drop(changes.changed().await),

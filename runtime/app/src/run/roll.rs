@@ -102,7 +102,7 @@ impl Roll {
                     let (answer, since) = (lanes.roll(place), Instant::now());
                     self.current = Some(Current { place, answer, since, ran: state == LaneState::Running });
                 }
-                Some(LaneState::Waiting | LaneState::Refused) => self.later.push(place),
+                Some(LaneState::Waiting | LaneState::Refused | LaneState::Standby) => self.later.push(place),
             }
         }
     }

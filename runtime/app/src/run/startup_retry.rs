@@ -13,6 +13,8 @@ use super::RunError;
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How often it is looked whether plugins that did not load have been replaced.
 const PLUGINS: Duration = Duration::from_secs(1);
+/// How often it is looked whether the command that has closed a link has ended.
+const STANDBY: Duration = Duration::from_secs(5);
 /// How long a run that ends by itself retries a cluster that has answered before: enough for a
 /// broker restart or an election.
 const SHORT: Duration = Duration::from_secs(60);
@@ -48,6 +50,9 @@ impl StartupRetry {
         let endless = self.patience == Patience::Endless;
         if matches!(error, RunError::PluginsNotLoaded { .. }) {
             return Some(PLUGINS);
+        }
+        if matches!(error, RunError::Standby { .. }) {
+            return endless.then_some(STANDBY);
         }
         let is_passing = match error {
             RunError::Probe(ProbeError::Authentication { .. } | ProbeError::Setting { .. }) => false,

@@ -58,6 +58,15 @@ pub enum Outage {
         /// How long it did not, in seconds.
         silent_s: u64,
     },
+    /// An operator's command has closed the lane, or the link where none is named. It waits until
+    /// the command opens it again.
+    #[error("{} in standby and copies nothing: {reason}", lane.map_or_else(|| "the link is".to_owned(), |lane| format!("lane {lane} is")))]
+    Standby {
+        /// Number of the lane.
+        lane: Option<u32>,
+        /// The command, and what to do.
+        reason: String,
+    },
     /// The link does not run any more in this process.
     #[error("the link has ended, and this process copies nothing of it any more: {reason}")]
     LinkEnded {
@@ -86,7 +95,7 @@ impl Outage {
     pub(super) fn severity(&self) -> Severity {
         match self {
             Self::Reachable { .. } | Self::InGroupAgain { .. } | Self::TopicsListedAgain { .. } => Severity::Info,
-            Self::TopicMissing { .. } => Severity::Warning,
+            Self::TopicMissing { .. } | Self::Standby { .. } => Severity::Warning,
             Self::Unreachable { .. }
             | Self::NotInGroup { .. }
             | Self::TopicsNotListed { .. }
@@ -105,6 +114,7 @@ impl Outage {
             Self::InGroupAgain { .. } => "in_group_again",
             Self::TopicsNotListed { .. } => "topics_not_listed",
             Self::TopicsListedAgain { .. } => "topics_listed_again",
+            Self::Standby { .. } => "standby",
             Self::LinkEnded { .. } => "link_ended",
             Self::TopicHidden { .. } => "topic_hidden",
             Self::TopicMissing { .. } => "topic_missing",

@@ -23,8 +23,8 @@ pub struct LaneRecord {
     /// Source topics and their partition counts when the lane was first taken. `start` applies to
     /// these partitions; later ones begin at the start of their log.
     pub created_with: BTreeMap<String, i32>,
-    /// Set while `strait lanes resize` or a take-over runs. If it was interrupted, the lane must
-    /// not be used until it was run again.
+    /// Set while `strait lanes resize` or a take-over runs. If it was interrupted, the lane stands
+    /// by until it was run again.
     #[serde(default)]
     pub closed: bool,
     /// The command that has closed the lane, if it was not `strait lanes resize`.
@@ -108,15 +108,19 @@ impl LaneRecord {
         }
     }
 
+    /// Returns what has closed the lane and what opens it again; `None` if it is open. Nobody may
+    /// use a closed lane, and whoever has it stands by.
+    #[must_use]
+    pub fn closing(&self) -> Option<String> {
+        let by = self.closed_by.as_deref().unwrap_or("strait lanes resize");
+        self.closed.then(|| format!("`{by}` is running on the link, or was interrupted: then run it again"))
+    }
+
     /// Returns why a process that runs the link with this identity and number of lanes must not use
     /// the lane, or `None` if it may. The reason says what to do.
     #[must_use]
     pub fn refusal(&self, lanes: u32, identity: &LinkIdentity) -> Option<String> {
         let LinkIdentity { source, naming, .. } = identity;
-        if self.closed {
-            let by = self.closed_by.as_deref().unwrap_or("strait lanes resize");
-            return Some(format!("`{by}` is running on the link, or was interrupted: run it again"));
-        }
         if self.lanes > 0 && self.lanes != lanes {
             return Some(format!(
                 "the link was resized to {} lanes, but this process is configured with {lanes}: restart it with lanes = {0}",

@@ -78,9 +78,13 @@ impl<'a> Lane<'a> {
             target.close(ABORT_MAX).await;
             return Err(error.into());
         }
-        if let Some(refusal) = read.lane.as_ref().and_then(|lane| lane.refusal(spec.lanes, &spec.identity)) {
+        let refused = read.lane.as_ref().and_then(|lane| {
+            let refusal = || lane.refusal(spec.lanes, &spec.identity).map(LaneError::Unusable);
+            lane.closing().map(LaneError::Closed).or_else(refusal)
+        });
+        if let Some(refused) = refused {
             target.close(ABORT_MAX).await;
-            return Err(LaneError::Closed(refusal));
+            return Err(refused);
         }
         if let Some(before) = read.lane.as_ref().and_then(|lane| lane.other_delivery(spec.delivery)) {
             let (before, now) = (Arc::clone(before), spec.delivery.name().into());

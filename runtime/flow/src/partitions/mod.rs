@@ -75,7 +75,7 @@ impl Partitions {
         let number = u32::try_from(self.windows.len()).ok().filter(|n| *n < BOOKS_STREAM);
         let stream = number
             .map(Stream)
-            .ok_or_else(|| LaneError::Closed(format!("a lane has at most {BOOKS_STREAM} partitions")))?;
+            .ok_or_else(|| LaneError::Unusable(format!("a lane has at most {BOOKS_STREAM} partitions")))?;
         let key = window.key();
         self.by_place.insert((Arc::clone(&key.topic), key.partition), stream);
         self.windows.push(window);

@@ -143,6 +143,8 @@ pub enum LaneState {
     Waiting,
     /// Its border refuses its plugins. It waits before they are judged again.
     Refused,
+    /// An operator's command has closed it. It waits until the command opens it.
+    Standby,
 }
 
 /// Totals of a link since the process began.

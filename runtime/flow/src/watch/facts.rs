@@ -73,6 +73,7 @@ impl Facts {
             Some(LaneState::Running) => "is running",
             Some(LaneState::Waiting) => "waits to be taken again",
             Some(LaneState::Refused) => "refuses its plugins",
+            Some(LaneState::Standby) => "is in standby",
             None => "is not in this process",
         }
     }
@@ -110,6 +111,9 @@ impl Facts {
             }
             (LaneState::Waiting, trouble) => {
                 return format!("lane {number} failed: {}", trouble.unwrap_or("nothing says why"));
+            }
+            (LaneState::Standby, trouble) => {
+                return format!("lane {number} is in standby: {}", trouble.unwrap_or("nothing says why"));
             }
             (LaneState::Refused, trouble) => {
                 return format!("lane {number} refuses its plugins: {}", trouble.unwrap_or("nothing says why"));

@@ -1,9 +1,14 @@
-//! `strait partitions skip` moves one partition past a record that cannot be copied, while the link
-//! runs.
+//! What an operator does to the lanes of a link: skip a record that cannot be copied, and close
+//! lanes.
 
-use strait_e2e::{ConfigFolder, LogLine, Strait};
+use strait_core::LaneId;
+use strait_core::lanes::lane_of;
+use strait_core::progress::{LaneRecord, ProgressRecord};
+use strait_e2e::{ConfigFolder, LogLine, Record, Strait};
 
-use crate::support::{COPIED, Pair, SOON, Turn, key_range, link, numbered, run_to_end, stop};
+use crate::admin::{ADMIN, address_of, get, status};
+use crate::identity::progress_of;
+use crate::support::{COPIED, Pair, SOON, Turn, copy, key_range, link, numbered, record, run_to_end, stop, wait_until};
 
 fn skip(config: &ConfigFolder, arguments: &[&str]) -> (Option<i32>, String) {
     let all = [&["partitions", "skip", "skip", "skipping"], arguments].concat();
@@ -52,5 +57,59 @@ fn a_partition_is_moved_past_a_poisoned_record_while_its_link_runs() {
     let all_but_one = [key_range(0, 10), key_range(11, 14)].concat();
     pair.wait_all_keys("source.skipping", &[(0, &all_but_one), (1, &key_range(0, 25))]);
     assert_eq!(strait.events("skipped").len(), 1, "{}", strait.stderr());
+    stop(&mut strait);
+}
+
+#[test]
+fn a_process_that_finds_lanes_closed_stays_in_standby_until_they_are_open() {
+    let _turn = Turn::waiting();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("shut", 4, &[]).unwrap();
+    let send = |first: u64| (0..4).for_each(|p| pair.at_source().write("shut", &numbered(p, first, 5)).unwrap());
+    let config = pair.config(&format!("{ADMIN}{}", link("shut", &["shut"], 2, "")));
+    send(0);
+    copy(&config);
+    let opened = progress_of(&pair, "shut").lane.unwrap();
+    assert!(opened.closing().is_none());
+    // As `strait lanes resize` leaves them when it is killed.
+    let put = |lane: i32, closed: bool| {
+        let (key, value) = ProgressRecord::Lane(LaneRecord { closed, ..opened.clone() }).encode();
+        let marked = Record { partition: lane, ..record(Some(&key), Some(&value)) };
+        pair.at_target().write("strait.shut.progress", &[marked]).unwrap();
+    };
+    (0..2).for_each(|lane| put(lane, true));
+    send(5);
+
+    let mut ends = Strait::run("shut-ends", &config, &["--until-caught-up"]).unwrap();
+    assert_eq!(ends.wait_end(SOON).unwrap().code(), Some(1), "{}", ends.stderr());
+    assert!(ends.stderr().contains("`strait lanes resize` is running on the link"), "{}", ends.stderr());
+
+    let mut strait = Strait::run("shut-stays", &config, &[]).unwrap();
+    let said = strait.wait_line("the standby", SOON, |line| line.is_event("standby")).unwrap();
+    assert!(said.message().starts_with("the link is in standby and copies nothing: `strait lanes resize`"));
+    let address = address_of(&strait);
+    let of_link = |name: &str| status(&address)["links"][0][name].clone();
+    assert_eq!((get(&address, "/readyz").0, of_link("state")), (200, "standby".into()));
+
+    // Lane 0 decides about the start; the other lane stands by on its own.
+    put(0, false);
+    let of_lane = |line: &LogLine| line.is_event("standby") && line.message().starts_with("lane 1 is in standby");
+    strait.wait_line("the lane in standby", SOON, of_lane).unwrap();
+    let states = || -> Vec<String> {
+        let lanes = of_link("lanes");
+        lanes.as_array().unwrap().iter().map(|lane| lane["state"].as_str().unwrap().to_owned()).collect()
+    };
+    wait_until("one lane that runs beside it", SOON, || (states() == ["running", "standby"]).then_some(()));
+    assert_eq!(get(&address, "/readyz").0, 200);
+    let (copied, waiting): (Vec<i32>, Vec<i32>) = (0..4).partition(|p| lane_of("shut", *p, 2) == LaneId(0));
+    assert!(!copied.is_empty() && !waiting.is_empty(), "{copied:?} {waiting:?}");
+    let (all, first) = (key_range(0, 10), key_range(0, 5));
+    let of = |partitions: &[i32], keys| partitions.iter().map(|p| (*p, keys)).collect::<Vec<(i32, &[String])>>();
+    pair.wait_all_keys("source.shut", &[of(&copied, &all), of(&waiting, &first)].concat());
+
+    put(1, false);
+    pair.wait_all_keys("source.shut", &of(&[0, 1, 2, 3], &all));
+    assert_eq!(strait.events("standby").len(), 2, "{}", strait.stderr());
+    assert!(strait.events("lane_restarted").is_empty(), "{}", strait.stderr());
     stop(&mut strait);
 }

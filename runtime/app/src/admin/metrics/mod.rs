@@ -185,7 +185,7 @@ fn records(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
 
 fn lanes(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let states = links.iter().map(|view| {
-        let state = state(view.link, view.events.ended.is_some());
+        let state = state(view.link, &view.events);
         (view.labels(&[]), if state == "running" { 1.0 } else { 0.0 })
     });
     page.gauge("strait_link_up", "1 while the link runs, 0 while it is prepared and once it has ended.", states)?;
@@ -194,7 +194,7 @@ fn lanes(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result {
     let mut partitions = Vec::new();
     for (view, work) in working(links) {
         let all = work.status.lanes();
-        for name in ["taking", "running", "waiting", "refused"] {
+        for name in ["taking", "running", "waiting", "refused", "standby"] {
             let count = all.values().filter(|lane| lane_state(lane.state) == name).count();
             lanes.push((view.labels(&[("state", name)]), number(count as u64)));
         }
