@@ -43,6 +43,7 @@ mod logins;
 mod matrix;
 mod memory;
 mod mm2;
+mod mm2_suite;
 mod msk;
 mod offsets;
 mod outage;

@@ -27,7 +27,7 @@ fn java(arguments: &[&str]) -> Command {
 
 /// Runs `Mm2.java`, and returns what it prints.
 #[track_caller]
-fn mm2(arguments: &[&str]) -> String {
+pub fn mm2(arguments: &[&str]) -> String {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/acceptance/Mm2.java");
     let output = java(&[source]).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -176,7 +176,7 @@ fn committed(client: &TestClient, name: &str, topic: &str, partition: i32) -> Op
 }
 
 /// Returns the newest sync of a partition that MirrorMaker 2's reader would find.
-fn newest_sync(client: &TestClient, syncs: &str, (topic, partition): (&str, i32)) -> Option<(i64, i64)> {
+pub fn newest_sync(client: &TestClient, syncs: &str, (topic, partition): (&str, i32)) -> Option<(i64, i64)> {
     let all = read(client, syncs).into_iter().filter_map(|record| {
         OffsetSync::decode(&record.key.unwrap_or_default(), &record.value.unwrap_or_default()).ok()
     });
