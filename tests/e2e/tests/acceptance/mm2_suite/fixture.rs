@@ -115,7 +115,7 @@ pub struct Case<'a> {
     pub alias: &'static str,
     pub lanes: u32,
     pub is_mutual: bool,
-    /// What the links write for clients of MirrorMaker 2.
+    /// Heartbeats, checkpoints and offset syncs that the links write, as options of `mm2`.
     pub mm2: &'static str,
     /// Further lines of the links.
     pub more: &'static str,
