@@ -41,6 +41,8 @@ fn a_setting_that_is_edited_on_the_target_is_taken_back_and_another_name_stays()
         (pair.has_target_topic(copy) && of(&target, copy, "segment.ms") == "1000000").then_some(())
     });
     set(&target, &[format!("{copy},segment.ms=2000000"), format!("{copy},index.interval.bytes=9000")]);
+    // A broker shows changes some time after they are accepted, those of a request together.
+    wait_until("edited", LOOKS, || (of(&target, copy, "index.interval.bytes") == "9000").then_some(()));
     wait_until("undone", LOOKS, || (of(&target, copy, "segment.ms") == "1000000").then_some(()));
     assert_eq!(of(&target, copy, "index.interval.bytes"), "9000");
     // One that the source gives up goes, with the value that was set for it.

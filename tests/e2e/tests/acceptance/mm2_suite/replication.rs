@@ -98,13 +98,15 @@ fn failover_and_failback(case: &Case<'_>, config: &ConfigFolder, topic: &str) {
     let answers = answers.as_array().unwrap();
     assert_eq!(answers.len(), numbers.len(), "{answers:#?}");
     let source = read(&case.suite.primary(), topic);
+    // A record may have come twice, so the way back is not called exact there.
+    let is_exact = Value::Bool(case.suite.variant != Variant::AtLeastOnce);
     for answer in answers {
         let (partition, offset) = (answer["to"]["partition"].as_i64().unwrap(), answer["to"]["offset"].as_i64());
         let is_before =
             |record: &&strait_e2e::Record| i64::from(record.partition) == partition && Some(record.offset) < offset;
         let before = source.iter().filter(is_before).count();
         let wanted = usize::try_from(numbers[usize::try_from(partition).unwrap()].1).unwrap();
-        assert_eq!((&answer["exact"], before), (&Value::Bool(true), wanted), "{answer:#}");
+        assert_eq!((&answer["exact"], before), (&is_exact, wanted), "{answer:#}");
     }
 }
 

@@ -41,6 +41,8 @@ pub fn sync_topic_configs(suite: &Suite) {
     let (backup, remote) = (suite.backup(), case.remote(&topic));
     wait_setting(&backup, &remote, "retention.bytes", "1000");
     set(&backup, &remote, &["delete.retention.ms=2000", "retention.bytes=2000"]);
+    // A broker shows changes some time after they are accepted, those of a request together.
+    wait_setting(&backup, &remote, "delete.retention.ms", "2000");
     wait_setting(&backup, &remote, "retention.bytes", "1000");
     assert_eq!(settings(&backup, &remote)["delete.retention.ms"], "2000");
     stop(&mut strait);
@@ -53,7 +55,10 @@ pub fn replicate_source_default(suite: &Suite) {
     let (backup, remote) = (suite.backup(), case.remote(&topic));
     let default = settings(&suite.primary(), &topic);
     wait_setting(&backup, &remote, "segment.ms", &default["segment.ms"]);
-    set(&backup, &remote, &["segment.ms=1000000", "retention.bytes=1000"]);
+    // The last one is never followed, and says that the broker shows the others.
+    let shown = "unclean.leader.election.enable";
+    set(&backup, &remote, &["segment.ms=1000000", "retention.bytes=1000", &format!("{shown}=true")]);
+    wait_setting(&backup, &remote, shown, "true");
     for name in ["segment.ms", "retention.bytes"] {
         wait_setting(&backup, &remote, name, &default[name]);
     }
