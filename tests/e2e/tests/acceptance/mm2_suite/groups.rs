@@ -38,6 +38,8 @@ pub fn replication_with_empty_partition(suite: &Suite) {
     assert_eq!(read_on(&suite.primary(), &case.group(), &topic, true), 90);
     let there = case.wait_synced(&case.group(), &topic);
     assert_eq!(there[0], Some(0), "of the partition without a record");
+    let checkpoints = case.wait_checkpoints(&case.group(), &topic);
+    assert_eq!(checkpoints[&0].last(), Some(&(0, 0)), "exact, so it is told");
     assert_nothing_again(&case, &topic);
     stop(&mut strait);
 }
