@@ -325,7 +325,7 @@ pub fn committed(consumer: &BaseConsumer, topic: &str) -> Vec<Option<i64>> {
     (0..PARTITIONS).map(of).collect()
 }
 
-/// Commits the same or different places in each partition of a topic.
+/// Commits a place in each partition of a topic.
 pub fn commit(consumer: &BaseConsumer, topic: &str, places: &[i64]) {
     let mut list = TopicPartitionList::new();
     for (partition, place) in (0..).zip(places) {
