@@ -51,7 +51,7 @@ pub(super) enum Reason {
     Load(Box<LoadError>),
     /// The chain would protect less than the active one, and nobody confirmed that.
     #[error(
-        "it would protect less than the active plugins: {}; if that is intended, confirm it with `strait plugin reload --link {link} --confirm`, or for every process with accept = \"{accept}\" in the link",
+        "it may protect less than the active plugins: {}; if that is intended, confirm it with `strait plugin reload --link {link} --confirm`, or for every process with accept = \"{accept}\" in the link",
         losses.join("; ")
     )]
     ProtectsLess {

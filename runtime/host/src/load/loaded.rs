@@ -226,6 +226,12 @@ impl LoadedPlugin {
         self.is_pinned && self.digest != before.digest && self.entry.config == before.entry.config
     }
 
+    /// Returns whether it has another file than `before`, for which nobody vouches: neither a pin nor
+    /// a trusted key. A bundled plugin is a part of this program.
+    pub(crate) fn is_unknown_file(&self, before: &Self) -> bool {
+        self.source.is_file() && self.digest != before.digest && !self.is_pinned && !self.is_signed
+    }
+
     /// Returns whether it is an older version than `before` of a plugin whose versions are signed.
     pub(crate) fn is_older_than(&self, before: &Self) -> bool {
         let version = |plugin: &Self| Version::parse(&plugin.manifest.version).ok().filter(|_| plugin.is_signed);

@@ -9,7 +9,7 @@ use strait_core::progress::Agreement;
 use strait_flow::ports::{Chain, ChainError, ChainFactory, Clock, EventSink};
 use strait_flow::{lock, millis};
 
-use super::guard::{is_vouched, loosened, protects_as_much};
+use super::guard::{is_vouched, loosened, protects_as_much, unknown_files};
 use super::history::{HistoryEntry, HistoryOutcome};
 use super::lane_chain::LaneChain;
 use super::report::{ChainState, TrialPhase};
@@ -198,13 +198,17 @@ impl ActiveChain {
     }
 
     /// Describes, for the operator, how a new chain would protect less than the active one:
-    /// required plugins that are removed or look at less of the copied topics, and files that may
-    /// do more than those they replace. Blocks while instances start.
+    /// required plugins that are removed or look at less of the copied topics, files that may do more
+    /// than those they replace, and files of required plugins for which nobody vouches. Blocks while
+    /// instances start.
     ///
     /// # Errors
     /// [`OfferError::NotReady`]: the new chain cannot become active.
     pub fn loosened(&self, chains: &HostChains) -> Result<Vec<String>, OfferError> {
-        Ok(loosened(&self.chains(), chains, &self.shared.topics())?)
+        let active = self.chains();
+        let mut found = unknown_files(&active, chains);
+        found.extend(loosened(&active, chains, &self.shared.topics())?);
+        Ok(found)
     }
 
     /// Records a chain that was refused before it was loaded.

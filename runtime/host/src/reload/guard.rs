@@ -45,6 +45,24 @@ fn compared(
     Ok(found)
 }
 
+/// Tells of required plugins with another file, for which nobody vouches. Of the same file the word
+/// is taken for what it protects; another one could say the same and do nothing.
+pub(super) fn unknown_files(old: &HostChains, new: &HostChains) -> Vec<String> {
+    let (old, new) = (&old.set().plugins, &new.set().plugins);
+    let mut found = Vec::new();
+    for (at, before) in old.iter().enumerate().filter(|(_, before)| before.required) {
+        let after = counterpart(old, at, new).filter(|after| after.required && after.is_unknown_file(before));
+        found.extend(after.map(|after| {
+            let (name, digest) = (&after.name, &after.digest);
+            format!(
+                "plugin {name} has another file, and what it protects is its own word (pin it with \
+                 digest = \"{digest}\", or sign it)"
+            )
+        }));
+    }
+    found
+}
+
 /// Returns whether the chains differ in nothing but files that are pinned.
 pub(super) fn is_vouched(old: &HostChains, new: &HostChains) -> bool {
     let (old, new) = (&old.set().plugins, &new.set().plugins);

@@ -27,6 +27,7 @@ mod residency;
 mod schemas;
 mod silence;
 mod support;
+mod tightened;
 mod topics;
 mod warm_up;
 mod wasi;
