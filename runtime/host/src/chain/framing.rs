@@ -1,6 +1,8 @@
 //! The framing of a schema registry's serializers: a zero byte and the id of the schema before the
 //! content. Plugins see the content alone, and the five bytes stay on the record.
 
+use std::borrow::Cow;
+
 use strait_core::batch::{Batch, RecordRef};
 use strait_core::edit::{Content, OutRecord, Reject};
 
@@ -96,17 +98,38 @@ fn framing<'a>(record: RecordRef<'_>, part: Option<&'a [u8]>, header: &[u8]) -> 
     }
 }
 
-/// Tells why a value that plugins cannot read as JSON is none, where framing explains it.
-pub(super) fn explained(text: &'static str, value: Option<&[u8]>, is_framed: bool) -> &'static str {
-    let begins_like_framed = value.is_some_and(|value| value.len() > PREFIX_BYTES && value.first() == Some(&MAGIC));
-    match (is_framed, begins_like_framed) {
-        (true, _) => "behind the framing of a schema registry is no JSON: fields of Avro and Protobuf are not read",
-        (false, true) => {
-            "the value begins as one with the framing of a schema registry: if it holds JSON, declare that in \
-             [[links.values]]; fields of Avro and Protobuf are not read"
-        }
-        (false, false) => text,
+/// Tells why a value that plugins cannot read as JSON is none, where framing explains it. `original`
+/// is the record as it was fetched, if the link declares its value as framed.
+pub(super) fn explained(
+    text: &'static str,
+    value: Option<&[u8]>,
+    original: Option<RecordRef<'_>>,
+) -> Cow<'static, str> {
+    if let Some(original) = original {
+        let id = match framing(original, original.value, VALUE_HEADER) {
+            Ok(Framing::Prefix(prefix)) => schema_id(prefix),
+            _ => None,
+        };
+        let id = id.map(|id| format!(" (schema {id})")).unwrap_or_default();
+        return format!(
+            "behind the framing of a schema registry{id} is no JSON: fields of Avro and Protobuf are not read"
+        )
+        .into();
     }
+    let begins_like_framed = value.is_some_and(|value| value.len() > PREFIX_BYTES && value.first() == Some(&MAGIC));
+    if !begins_like_framed {
+        return text.into();
+    }
+    // Without a declaration nobody knows whether these bytes are an id or data.
+    "the value begins as one with the framing of a schema registry: if it holds JSON, declare that in \
+     [[links.values]]; fields of Avro and Protobuf are not read"
+        .into()
+}
+
+/// Returns the id of the schema behind the first byte.
+fn schema_id(prefix: &[u8]) -> Option<u32> {
+    let (_, id) = prefix.split_first()?;
+    Some(u32::from_be_bytes(id.try_into().ok()?))
 }
 
 fn refusal(code: &str, text: &str) -> Reject {

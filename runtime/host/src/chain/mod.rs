@@ -103,6 +103,7 @@ impl PluginChain {
         let lenses = self.lenses(&topic, partitions)?;
         let parts = self.framed_parts(&topic);
         let unframed = parts.any().then(|| Unframed::of(batch, parts));
+        let framed = parts.value.then_some(batch);
         let batch = unframed.as_ref().map_or(batch, |unframed| &unframed.batch);
         self.slots.reset(batch.len());
         for (index, reject) in unframed.iter().flat_map(|unframed| &unframed.refused) {
@@ -123,7 +124,7 @@ impl PluginChain {
                 slots: &mut self.slots,
                 docs: &mut self.docs,
                 lens: lens.as_ref(),
-                is_framed: parts.value,
+                framed,
                 scratch: &mut self.scratch,
                 names: &mut self.names,
                 redirects: &mut redirects,

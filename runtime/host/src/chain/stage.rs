@@ -250,13 +250,12 @@ impl Stage {
         }
         match unjudged {
             Some((code, text)) if self.plugin.required && !lens.fields.is_empty() => {
-                let is_framed = work.is_framed;
                 let value = work.slots.view(row, work.batch).and_then(|view| view.value());
                 let text = match code {
-                    "value-not-json" | "value-not-utf8" => explained(text, value, is_framed),
-                    _ => text,
+                    "value-not-json" | "value-not-utf8" => explained(text, value, work.framed(row)),
+                    _ => text.into(),
                 };
-                self.refuse(row, (code, text), work);
+                self.refuse(row, (code, &text), work);
                 false
             }
             _ => true,

@@ -31,8 +31,8 @@ pub(super) struct Work<'a> {
     pub(super) docs: &'a mut Docs,
     /// The stage's lens for records under the batch's topic.
     pub(super) lens: Option<&'a Lens>,
-    /// The framing of the values was taken off.
-    pub(super) is_framed: bool,
+    /// The batch as it was fetched, if the framing of its values was taken off.
+    pub(super) framed: Option<&'a Batch>,
     pub(super) scratch: &'a mut Scratch,
     pub(super) names: &'a mut Names,
     /// Set if any record has a topic of its own.
@@ -71,6 +71,11 @@ impl Work<'_> {
     /// Returns the record of a slot, as it was fetched.
     pub(super) fn record(&self, row: usize) -> Option<RecordRef<'_>> {
         self.batch.get(self.slots.get(row)?.record)
+    }
+
+    /// Returns the record of a slot with the framing of its value, if that was taken off.
+    pub(super) fn framed(&self, row: usize) -> Option<RecordRef<'_>> {
+        self.framed?.get(self.slots.get(row)?.record)
     }
 
     pub(super) fn scene<'b>(&'b self, needs: &'b Needs, lens: Option<&'b Lens>) -> Scene<'b> {

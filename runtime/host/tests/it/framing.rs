@@ -80,6 +80,7 @@ fn plugins_see_what_is_behind_the_framing_and_the_framing_stays() {
     assert_eq!([2, 4, 6].map(|at| refused(&processed, at).1), ["frame-missing", "frame-header-twice", "frame-missing"]);
     let (plugin, code, text) = refused(&processed, 5);
     assert!(plugin == "redact" && code.starts_with("value-not-") && text.contains("Avro"), "{code} {text}");
+    assert!(text.contains("registry (schema 42) is no JSON"), "{text}");
     // What goes to quarantine is the record as it was.
     assert_eq!(processed.batch.get(5).unwrap().value, Some(&avro[..]));
     assert_ne!(chains.digest(), load(vec![redact()], Vec::new()).digest());
@@ -89,6 +90,7 @@ fn plugins_see_what_is_behind_the_framing_and_the_framing_stays() {
     let processed = undeclared.chain().unwrap().apply(batch(&rows), 6).unwrap();
     let (_, code, text) = refused(&processed, 0);
     assert!(code == "value-not-json" && text.contains("[[links.values]]"), "{code} {text}");
+    assert!(!text.contains("42"), "it may be data: {text}");
 }
 
 #[test]
