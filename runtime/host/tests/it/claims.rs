@@ -1,11 +1,12 @@
 //! The claims of chains, and how a weaker configuration of the bundled redactor shows in them.
 
 use serde_json::{Value, json};
+use strait_core::edit::{Content, Disposition};
 use strait_core::protects::{Protection, loosened};
 use strait_flow::ports::ChainFactory as _;
 use strait_host::TopicNaming;
 
-use crate::support::{bundled, load};
+use crate::support::{Row, batch, bundled, load};
 
 fn protection(rules: &Value) -> Protection {
     let protection = protection_of(json!({ "rules": rules }));
@@ -179,4 +180,23 @@ fn looking_into_texts_is_claimed_and_to_stop_it_is_a_loosening() {
     let with_card = json!([{ "fields": ["$.card"], "with": "mask", "keep": 4 }, anywhere]);
     let before = protection(Some("redact"), json!([anywhere]));
     assert_eq!(loosened(&before, &protection(Some("redact"), with_card)), []);
+}
+
+/// Long paths of 60 fields are more text than one answer of a guest had room for.
+#[test]
+fn sixty_fields_of_the_redactor_are_planned_claimed_and_removed() {
+    let name = |number: usize| format!("field_number_{number:02}");
+    let paths: Vec<String> =
+        (0..60).map(|number| format!("$.payload.after.customer.contact_details.{}", name(number))).collect();
+    let config = json!({ "rules": [{ "fields": paths, "with": "remove" }] });
+    assert_eq!(protection_of(config.clone()).claims.len(), 60);
+    let members: Vec<String> = (0..60).map(|number| format!("\"{}\":{number}", name(number))).collect();
+    let details =
+        |members: &str| format!(r#"{{"payload":{{"after":{{"customer":{{"contact_details":{{{members}}}}}}}}}}}"#);
+    let (value, kept) = (details(&members.join(",")), details(""));
+    let rows: [Row<'_>; 1] = [(None, Some(value.as_bytes()), &[])];
+    let chains = load(vec![bundled("redact", config)], TopicNaming::Identity).unwrap();
+    let processed = chains.chain().unwrap().apply(batch(&rows), 6).unwrap();
+    let [(0, Disposition::Replace(copies))] = processed.dispositions.as_slice() else { panic!("{processed:?}") };
+    assert_eq!(copies[0].value, Content::Bytes(kept.into_bytes()));
 }

@@ -209,3 +209,25 @@ fn topics_that_a_plugin_names_and_its_link_refuses_are_told_before_there_is_a_re
     let made = json!({ "by": "key", "to": "topic", "pattern": "(.*)", "replacement": "x-$1", "unmatched": "keep" });
     assert_eq!(refused(made, &["y"]), [""; 0]);
 }
+
+/// A later plugin is called for each topic, and the number of calls grows with that of topics alone.
+#[test]
+fn as_many_topics_as_records_are_one_call_each() {
+    let by_key = json!({"by": "key", "to": "topic", "pattern": "(.+)", "replacement": "{topic}.$1"});
+    let count = |counter: u32| format!("(call $count (i32.const {counter}) (i64.const 1))");
+    let guest = Guest {
+        counters: vec!["calls", "records"],
+        in_process: count(0) + "(call $count (i32.const 1) (i64.extend_i32_u (local.get $count)))",
+        ..Guest::default()
+    };
+    for records in [2_000, 16_000] {
+        let keys: Vec<String> = (0..records).map(|number| format!("k{number}")).collect();
+        let rows: Vec<Row<'_>> = keys.iter().map(|key| (Some(key.as_bytes()), Some(&b"v"[..]), &[][..])).collect();
+        let plugins = vec![bundled("route", by_key.clone()), file(&guest.wasm(), |_| {})];
+        let chains = load(plugins, TopicNaming::Identity).unwrap();
+        let processed = chains.chain().unwrap().apply(batch(&rows), 6).unwrap();
+        assert_eq!(fates(&processed).2.len(), records);
+        let counted: Vec<u64> = chains.counters().iter().rev().take(2).map(|counter| counter.value).collect();
+        assert_eq!(counted, [records as u64; 2]);
+    }
+}
