@@ -210,17 +210,23 @@ impl KafkaQuarantine {
     }
 }
 
-/// Returns the record's own headers, then the reason and the origin, with numbers as decimal text.
+/// Returns the headers of a record in quarantine.
 fn headers(link: &str, record: &QuarantineRecord<'_>) -> OutHeaderList {
     let mut list = OutHeaderList::with_capacity(record.record.headers.len() + 11);
+    each_header(link, record, |name, value| list.push(name, value));
+    list
+}
+
+/// Lists the record's own headers, then the reason and the origin, with numbers as decimal text.
+pub(crate) fn each_header(link: &str, record: &QuarantineRecord<'_>, mut push: impl FnMut(&[u8], Option<&[u8]>)) {
     for header in record.record.headers.iter() {
-        list.push(header.name, header.value);
+        push(header.name, header.value);
     }
     // Behind the record's own headers and never left out: the last header of each name is ours,
     // also where a producer has set it.
-    list.push(b"strait-plugin-digest", record.digest.map(str::as_bytes));
+    push(b"strait-plugin-digest", record.digest.map(str::as_bytes));
     let source = record.partition;
-    let mut add = |name: &str, value: &str| list.push(name.as_bytes(), Some(value.as_bytes()));
+    let mut add = |name: &str, value: &str| push(name.as_bytes(), Some(value.as_bytes()));
     add("strait-link", link);
     add("strait-plugin", record.by);
     add("strait-code", record.code);
@@ -231,7 +237,6 @@ fn headers(link: &str, record: &QuarantineRecord<'_>) -> OutHeaderList {
     add("strait-source-partition", &source.partition.to_string());
     add("strait-source-offset", &record.record.offset.to_string());
     add("strait-source-timestamp", &record.record.timestamp_ms.to_string());
-    list
 }
 
 fn connect(
@@ -270,6 +275,8 @@ fn connect(
     Ok(Open { producer: Arc::new(producer), topic, partitions: i32::try_from(partitions).unwrap_or(1) })
 }
 
+/// Returns the settings of the topic. A cluster that allows no messages of that size gets it without,
+/// and a record that is larger than its own limit stops its partition.
 fn topic_settings() -> TopicSettings {
     let mut all = quarantine_settings();
     all.push(("max.message.bytes", (32 << 20).to_string()));
@@ -328,5 +335,28 @@ impl Quarantine for KafkaQuarantine {
             }
         }
         Ok(result?.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topics::create_with;
+
+    #[test]
+    fn a_cluster_that_allows_no_large_messages_gets_the_topic_without_that_setting_alone() {
+        let settings = topic_settings();
+        let has = |settings: &[(&'static str, String)], name: &str| settings.iter().any(|(found, _)| *found == name);
+        assert!(has(&settings.all, "max.message.bytes"));
+        let mut sent = Vec::new();
+        let created = create_with(&settings, Some(3), |settings, _| {
+            sent.push(settings.to_vec());
+            let refused = has(settings, "max.message.bytes");
+            if refused { Err(FfiError::new(Code::POLICY_VIOLATION, "no")) } else { Ok(()) }
+        });
+        let created = created.unwrap().unwrap();
+        assert_eq!(created.left_out, ["max.message.bytes"], "and not the replication");
+        let last = sent.pop().unwrap();
+        assert!(quarantine_settings().iter().all(|(name, _)| has(&last, name)), "{last:?}");
     }
 }

@@ -76,15 +76,17 @@ pub async fn kept_sizes(
             let Some(first) = of_partition.first() else { continue };
             let offsets: Vec<i64> = of_partition.iter().map(|place| place.offset.0).collect();
             reader.read(&topic, first.partition, &offsets, |message| {
-                let mut bytes = message.bytes();
-                // The headers that were added are not the record's.
-                let is_own = |name: &[u8]| !name.starts_with(b"strait-");
+                let (mut all, mut own) = (0, None);
                 let add = |name: &[u8], value: Option<&[u8]>| {
-                    bytes += if is_own(name) { name.len() + value.map_or(0, <[u8]>::len) } else { 0 };
+                    if name == FIRST_ADDED {
+                        own = Some(all);
+                    }
+                    all += name.len() + value.map_or(0, <[u8]>::len);
                 };
                 // Headers that cannot be read count nothing.
                 message.headers(add).unwrap_or_default();
-                sizes.insert((first.partition, message.offset()), bytes);
+                // The headers that were added are not the record's.
+                sizes.insert((first.partition, message.offset()), message.bytes() + own.unwrap_or(all));
                 Ok(Next::More)
             })?;
         }
@@ -110,4 +112,46 @@ pub(super) fn is_of(kept: &Kept, key: &BookKey) -> bool {
     header("strait-source-topic") == Some(&*key.partition.topic)
         && header("strait-source-partition") == Some(&*key.partition.partition.to_string())
         && header("strait-source-offset") == Some(&*key.offset.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_core::{BatchBuilder, Generation, LeaderEpoch, PartitionKey, SourceOffset, TimestampType, TopicId};
+    use strait_flow::ports::QuarantineRecord;
+
+    use super::*;
+    use crate::quarantine::each_header;
+
+    /// Whoever writes to the source may set headers that look like those of a record in quarantine.
+    #[test]
+    fn forged_headers_stay_the_records_own_and_those_of_the_quarantine_are_believed() {
+        let forged = [("strait-plugin-digest", "sha256:forged"), ("strait-code", "forged"), ("a", "1")];
+        let mut builder = BatchBuilder::new("orders".into(), 3, TimestampType::Create, LeaderEpoch(1));
+        builder.push(SourceOffset(7), 5, None, Some(b"v"));
+        for (name, value) in [forged[0], forged[1], ("strait-source-offset", "8"), forged[2]] {
+            builder.push_header(name.as_bytes(), Some(value.as_bytes()));
+        }
+        let batch = builder.build();
+        let partition = PartitionKey { topic: "orders".into(), topic_id: TopicId([1; 16]), partition: 3 };
+        let refused = QuarantineRecord {
+            partition: &partition,
+            record: batch.get(0).unwrap(),
+            by: "target",
+            digest: None,
+            code: "too-large",
+            text: "no",
+            generation: &Generation::default(),
+        };
+        let mut headers = Vec::new();
+        each_header("l", &refused, |name, value| headers.push((name.to_vec(), value.map(<[u8]>::to_vec))));
+
+        let kept = split(Record { headers, ..Record::default() });
+        let own: Vec<&[u8]> = kept.record.headers.iter().map(|(name, _)| name.as_slice()).collect();
+        assert_eq!(own, [b"strait-plugin-digest".as_slice(), b"strait-code", b"strait-source-offset", b"a"]);
+        assert_eq!(kept.added[0], (FIRST_ADDED.to_vec(), None), "no plugin has refused it");
+        let code = kept.added.iter().rfind(|(name, _)| name == b"strait-code").unwrap();
+        assert_eq!(code.1.as_deref(), Some(&b"too-large"[..]));
+        assert!(is_of(&kept, &BookKey { partition: partition.clone(), offset: SourceOffset(7) }));
+        assert!(!is_of(&kept, &BookKey { partition, offset: SourceOffset(8) }));
+    }
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use strait_core::TopicId;
 
 use self::settings::Created;
+#[cfg(test)]
+pub(crate) use self::settings::create_with;
 pub(crate) use self::settings::{Creation, TopicSettings};
 use crate::ffi::{Client, Code, FfiError, Place, TopicDescription};
 use crate::queries::{describe_one, is_gone, not_served};

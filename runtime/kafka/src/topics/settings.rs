@@ -96,7 +96,7 @@ impl Creation<'_> {
 ///
 /// # Errors
 /// The cluster's first refusal if it accepts no attempt.
-fn create_with(
+pub(crate) fn create_with(
     settings: &TopicSettings,
     replication: Option<u32>,
     mut send: impl FnMut(&[Setting], Option<u32>) -> Result<(), FfiError>,
