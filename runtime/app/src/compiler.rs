@@ -1,7 +1,9 @@
 //! Compiles plugins in a process of its own: this program once more, with little time, memory and
 //! nothing else. A file that makes the compiler spin or fills its memory ends that process alone.
 
+use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::RawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -122,10 +124,25 @@ fn judge(
 /// Of the system.
 pub fn compile(cpu_s_max: u64) -> io::Result<()> {
     // First of all, while nothing of the file was read.
+    close_inherited();
     limit_itself(cpu_s_max)?;
     let mut file = Vec::new();
     io::stdin().take(FILE_BYTES_MAX).read_to_end(&mut file)?;
     io::stdout().write_all(&compiler_answer(&file))
+}
+
+/// Closes what it has beside its three pipes: this program may have been started with more, and
+/// passes on whatever is not opened with close-on-exec.
+#[allow(unsafe_code, reason = "there is no safe way to close a descriptor that nothing owns")]
+fn close_inherited() {
+    let Ok(listed) = fs::read_dir("/proc/self/fd") else { return };
+    let numbers = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+    let open: Vec<RawFd> = numbers.filter(|number| *number > 2).collect();
+    for number in open {
+        // SAFETY: nothing owns it. This process has one thread and has opened nothing but the list,
+        // which is closed by now; to close its number again is an error without effect.
+        unsafe { rustix::io::close(number) };
+    }
 }
 
 fn limit_itself(cpu_s_max: u64) -> io::Result<()> {
