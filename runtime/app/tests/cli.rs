@@ -153,6 +153,34 @@ fn residency_demands_required_plugins_of_every_way_to_start() {
 }
 
 #[test]
+fn a_file_is_refused_in_the_same_words_by_every_way_to_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let schema = include_str!("doubling.json").trim();
+    let stamp = include_str!("../../../plugins/test-guests/stamp.wat")
+        .replace("@STAMP@", "X")
+        .replace("@INTERFACE@", "0.1.0")
+        .replace("@CONFIGURE@", "0")
+        .replace("@TROUBLE@", "")
+        .replace("@SCHEMA@", &schema.replace('"', "\\22"))
+        .replace("@SCHEMA_BYTES@", &schema.len().to_string())
+        .replace("@PAGES@", "64")
+        .replace("@PARTS@", "");
+    std::fs::create_dir(dir.path().join("plugins")).unwrap();
+    std::fs::write(dir.path().join("plugins/stamp.wasm"), wat::parse_str(stamp).unwrap()).unwrap();
+    let plugin = "\n[[links.plugins]]\nplugin = \"stamp\"\n";
+    std::fs::write(dir.path().join("strait.toml"), config() + plugin).unwrap();
+    // A reload says the same (src/reload/tests.rs).
+    let words = "its references are followed 2047 times, each counted with what it leads to, 1000 are allowed";
+    for command in [&["check"][..], &["run", "--until-caught-up"], &["plugin", "inspect", "plugins/stamp.wasm"]] {
+        let output = strait(dir.path(), command, &[]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        // Wrapped for a terminal.
+        let said = said.replace('│', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(output.status.code() == Some(64) && said.contains(words), "{command:?}: {said}");
+    }
+}
+
+#[test]
 fn secrets_that_a_plugin_quotes_are_masked() {
     let dir = tempfile::tempdir().unwrap();
     // Refused by the schema, by the plugin, and where it reads its configuration.
@@ -341,4 +369,32 @@ fn the_sdk_of_a_project_is_brought_up_to_date_and_says_what_changed() {
         .unwrap();
     let (code, said) = run(&["update", "mine"]);
     assert!(code == Some(1) && said.contains("names no lang"), "{said}");
+}
+
+#[test]
+fn a_test_of_a_plugin_names_the_rules_that_found_nothing_in_any_case() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, content: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/target/plugins/redact.wasm");
+    put("build/mine.wasm", &std::fs::read(built).unwrap());
+    let rules =
+        ["email", "phone", "card"].map(|name| format!("{{ id = '{name}', fields = ['$.{name}'], with = 'null' }}"));
+    let config = rules.join(", ");
+    let manifest = format!("name = 'mine'\nbuild.command = ['true']\nconfig = {{ rules = [{config}] }}\n");
+    put("strait-plugin.toml", manifest.as_bytes());
+    put("tests/one.jsonl", br#"{"topic":"t","value":{"json":{"email":"e"}}}"#);
+    put("tests/two.jsonl", br#"{"topic":"t","value":{"json":{"phone":"p"}}}"#);
+    let test = |args: &[&str]| {
+        let output = strait(dir.path(), &[&["plugin", "test"], args].concat(), &[]);
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    assert_eq!(test(&["--update"]).0, Some(0));
+    let (code, said) = test(&[]);
+    assert!(code == Some(0) && said.ends_with("2 passed, 0 failed\n"), "{code:?} {said}");
+    let notes: Vec<&str> = said.lines().filter(|line| line.starts_with("note")).collect();
+    assert_eq!(notes, ["note  counter matched of rule card is expected to count and has counted nothing in any case"]);
 }

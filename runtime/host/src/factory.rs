@@ -11,7 +11,7 @@ use crate::chain::PluginChain;
 use crate::error::LoadError;
 use crate::guest::HostEngine;
 use crate::health::PluginHealth;
-use crate::load::{ChainSpec, LoadedPlugin, Manifest, PluginSet, PluginSource};
+use crate::load::{ChainSpec, Counter, LoadedPlugin, Manifest, PluginSet, PluginSource};
 
 /// A plugin's counter, summed over all chains of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,9 +113,19 @@ impl HostChains {
     /// Returns the plugins' counters. They count accepted batches only.
     #[must_use]
     pub fn counters(&self) -> Vec<CounterValue> {
+        self.counted(|_| true)
+    }
+
+    /// Returns the counters that are expected to count: it would be strange if one never did.
+    #[must_use]
+    pub fn expected_counters(&self) -> Vec<CounterValue> {
+        self.counted(|counter| counter.expected)
+    }
+
+    fn counted(&self, is_wanted: fn(&Counter) -> bool) -> Vec<CounterValue> {
         let mut values = Vec::new();
         for plugin in &self.set.plugins {
-            for (counter, sum) in plugin.counters.iter().zip(&plugin.counts) {
+            for (counter, sum) in plugin.counters.iter().zip(&plugin.counts).filter(|(counter, _)| is_wanted(counter)) {
                 values.push(CounterValue {
                     plugin: Arc::clone(&plugin.name),
                     counter: counter.name.clone(),

@@ -3,6 +3,7 @@
 //! `NAME.jsonl` holds records, `NAME.expected.jsonl` the outcome of each. `NAME.config.json`
 //! replaces the project's configuration.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,10 +22,13 @@ struct Case {
     config: PathBuf,
 }
 
+/// The counters that are expected to count, with their rules, and whether one has in any case.
+type Expected = BTreeMap<(String, String), bool>;
+
 /// The results of the cases, for the terminal.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// One line per case, with the differences.
+    /// One line per case, with the differences, and one per rule that found nothing in any of them.
     pub text: String,
     /// Cases that match, or whose output was written.
     pub passed: usize,
@@ -46,9 +50,9 @@ pub fn run(folder: &Path, subject: &Subject, only: Option<&str>, update: bool) -
         ));
     }
     let engine = runner::engine()?;
-    let mut tally = Tally::default();
+    let (mut tally, mut expected) = (Tally::default(), Expected::new());
     for case in &cases {
-        let difference = case.run(&engine, subject, update)?;
+        let difference = case.run(&engine, subject, update, &mut expected)?;
         match difference {
             None => {
                 tally.passed += 1;
@@ -59,6 +63,14 @@ pub fn run(folder: &Path, subject: &Subject, only: Option<&str>, update: bool) -
                 tally.text.push_str(&format!("FAIL  {}\n{difference}", case.name));
             }
         }
+    }
+    // Some of the cases prove nothing about a rule that the others are for.
+    let silent = expected.into_iter().filter(|(_, has_counted)| !has_counted && only.is_none());
+    for ((counter, rule), _) in silent {
+        let of_rule = if rule.is_empty() { String::new() } else { format!(" of rule {rule}") };
+        let text =
+            format!("note  counter {counter}{of_rule} is expected to count and has counted nothing in any case\n");
+        tally.text.push_str(&text);
     }
     Ok(tally)
 }
@@ -90,7 +102,13 @@ fn cases(folder: &Path) -> Result<Vec<Case>, String> {
 
 impl Case {
     /// Runs the case. Returns the differences, or `None` where there are none.
-    fn run(&self, engine: &HostEngine, subject: &Subject, update: bool) -> Result<Option<String>, String> {
+    fn run(
+        &self,
+        engine: &HostEngine,
+        subject: &Subject,
+        update: bool,
+        expected: &mut Expected,
+    ) -> Result<Option<String>, String> {
         let lines = jsonl::parse(&read(&self.records)?).map_err(|e| format!("{}: {e}", self.records.display()))?;
         let mut subject = subject.clone();
         if self.config.is_file() {
@@ -107,6 +125,9 @@ impl Case {
         };
         if !ran.stopped.is_empty() {
             return Ok(Some(ran.stopped.iter().map(|stopped| format!("  it broke: {stopped}\n")).collect()));
+        }
+        for counter in chains.expected_counters() {
+            *expected.entry((counter.counter, counter.rule)).or_default() |= counter.value > 0;
         }
         let got: Vec<&str> = ran.outcomes.iter().map(|outcome| outcome.json.as_str()).collect();
         if update {
