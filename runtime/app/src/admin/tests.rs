@@ -8,9 +8,11 @@ use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use strait_core::{Event, PartitionKey, TopicId};
 use strait_flow::ports::EventSink;
+use strait_host::{HistoryEntry, OfferError};
 use tower::ServiceExt;
 
 use super::routes::router;
+use crate::board::plugins::{LinkPlugins, PluginControl, ReloadError, ReloadReport, ReloadRequest};
 use crate::board::{Board, Phase};
 use crate::load::{self, Environment};
 
@@ -105,4 +107,38 @@ async fn errors_are_answered_as_json() {
         assert_eq!(status, wanted, "{method} {path}");
         assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["error"].is_string(), "{text}");
     }
+}
+
+/// The plugins of a link whose previous ones protect less.
+struct Tightened;
+
+#[async_trait::async_trait]
+impl PluginControl for Tightened {
+    fn state(&self) -> Vec<LinkPlugins> {
+        Vec::new()
+    }
+
+    fn history(&self, _link: &str) -> Result<Vec<HistoryEntry>, ReloadError> {
+        Ok(Vec::new())
+    }
+
+    async fn reload(&self, link: &str, _request: ReloadRequest) -> Result<ReloadReport, ReloadError> {
+        Err(ReloadError::UnknownLink { link: link.to_owned(), known: String::new() })
+    }
+
+    async fn rollback(&self, link: &str, confirm: bool) -> Result<HistoryEntry, ReloadError> {
+        assert!(!confirm, "an empty body confirms nothing");
+        let error = OfferError::ProtectsLess(vec!["value$['canary'] is not looked at any more".to_owned()]);
+        Err(ReloadError::Rollback { link: link.to_owned(), error })
+    }
+}
+
+#[tokio::test]
+async fn going_back_to_plugins_that_protect_less_is_a_conflict_with_the_way_to_confirm_it() {
+    let board = board();
+    board.set_plugin_control(Arc::new(Tightened));
+    let json = [("content-type", "application/json")];
+    let (status, text) = ask(&board, Method::POST, "/api/v1/plugins/aws-to-gcp/rollback", &json).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(text.contains("value$['***']") && text.contains("confirm it with --confirm"), "{text}");
 }

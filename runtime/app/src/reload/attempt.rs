@@ -18,17 +18,17 @@ use crate::load::Loaded;
 impl Shared {
     /// Applies what has changed in these links.
     pub(super) fn attempt(&self, names: &[String]) {
-        let _one_at_a_time = lock(&self.reloading);
-        let loaded = self.load_again();
         for (name, link) in names.iter().filter_map(|name| Some((name, self.links.get(name)?))) {
-            self.attempt_link(name, link, loaded.as_ref(), None);
+            let _one_at_a_time = lock(&link.changing);
+            // Loaded by now: one that was read earlier may be older than what the link has.
+            self.attempt_link(name, link, self.load_again().as_ref(), None);
         }
     }
 
     /// Applies what has changed in a link, at an operator's request.
     pub(super) fn reload(&self, name: &str, request: ReloadRequest) -> Result<ReloadReport, ReloadError> {
         let link = self.link(name)?;
-        let _one_at_a_time = lock(&self.reloading);
+        let _one_at_a_time = lock(&link.changing);
         Ok(self.attempt_link(name, link, self.load_again().as_ref(), Some(request)))
     }
 

@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,13 +47,14 @@ struct Shared {
     /// The configuration that the process began with. It knows where to load it again from.
     first: Arc<Loaded>,
     links: BTreeMap<String, LinkReload>,
-    /// Held during a reload: one at a time, as compiling takes all cores there are.
-    reloading: Mutex<()>,
 }
 
 /// One link.
 struct LinkReload {
     slot: ActiveChain,
+    /// Held during a reload or a rollback of the link. A file that is slow to compile holds up its own
+    /// link only.
+    changing: Mutex<()>,
     state: Mutex<ReloadState>,
 }
 
@@ -87,20 +88,24 @@ impl Reloads {
                 needs_restart: Vec::new(),
                 problem: None,
             };
-            (name, LinkReload { slot, state: Mutex::new(state) })
+            (name, LinkReload { slot, changing: Mutex::default(), state: Mutex::new(state) })
         });
         let links = links.collect();
         let first = Arc::clone(loaded);
-        Self { shared: Arc::new(Shared { engine, clock, memory, first, links, reloading: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { engine, clock, memory, first, links }) }
     }
 
-    /// Polls the files and applies changes for as long as it is polled itself. Ends probations and
-    /// trials.
+    /// Polls the files and applies changes for as long as it is polled itself. Beside that it ends
+    /// probations and trials, which wait for no file of another link.
     pub async fn run(&self) {
+        tokio::join!(self.repeat(Shared::poll), self.repeat(Shared::tick));
+    }
+
+    async fn repeat(&self, work: fn(&Shared)) {
         loop {
             tokio::time::sleep(self.shared.pause()).await;
             let shared = Arc::clone(&self.shared);
-            if let Err(error) = tokio::task::spawn_blocking(move || shared.poll()).await {
+            if let Err(error) = tokio::task::spawn_blocking(move || work(&shared)).await {
                 tracing::error!(%error, "polling the plugins' files panicked: please report this as a bug");
             }
         }
@@ -166,11 +171,24 @@ impl Shared {
         settle.min().map_or(POLL.1, |settle| (settle / 2).clamp(POLL.0, POLL.1))
     }
 
-    /// Polls the files of all links once and reloads the links whose files have changed.
+    /// Ends probations and trials of the links that are not being changed.
+    fn tick(&self) {
+        for link in self.links.values() {
+            // A reload has compared its chain with what is in force, which stays until it is done.
+            let _changing = match link.changing.try_lock() {
+                Ok(changing) => changing,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => continue,
+            };
+            link.slot.tick();
+        }
+    }
+
+    /// Polls the files of all links once and reloads the links whose files have changed, one after
+    /// the other, as compiling takes memory.
     fn poll(&self) {
         let mut changed = Vec::new();
         for (name, link) in &self.links {
-            link.slot.tick();
             let mut state = link.state();
             let applied = Arc::clone(&state.applied);
             let Some(config) = link_of(&applied, name) else { continue };
@@ -195,8 +213,8 @@ impl Shared {
     }
 
     fn rollback(&self, name: &str, confirm: bool) -> Result<HistoryEntry, ReloadError> {
-        let _one_at_a_time = lock(&self.reloading);
         let link = self.link(name)?;
+        let _one_at_a_time = lock(&link.changing);
         let rolled = link.slot.rollback("an operator asked for it", confirm);
         rolled.map_err(|error| ReloadError::Rollback { link: name.to_owned(), error })
     }

@@ -41,13 +41,17 @@ impl EventSink for World {
 /// A plugin that stamps its version; `more` goes to the end of its file, so that it gets another
 /// size.
 fn stamp(version: &str) -> Vec<u8> {
+    with_schema(version, "")
+}
+
+fn with_schema(version: &str, schema: &str) -> Vec<u8> {
     let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/test-guests/stamp.wat"))
         .replace("@STAMP@", version)
         .replace("@INTERFACE@", "0.1.0")
         .replace("@CONFIGURE@", "0")
         .replace("@TROUBLE@", "")
-        .replace("@SCHEMA@", "")
-        .replace("@SCHEMA_BYTES@", "0")
+        .replace("@SCHEMA@", &schema.replace('"', "\\22"))
+        .replace("@SCHEMA_BYTES@", &schema.len().to_string())
         .replace("@PAGES@", "64")
         .replace("@PARTS@", "");
     wat::parse_str(text).unwrap()
@@ -111,6 +115,7 @@ impl Bed {
     /// Polls once, without time passing, and returns the outcomes.
     fn poll(&self) -> Vec<HistoryOutcome> {
         let before = self.history().len();
+        self.reloads.shared.tick();
         self.reloads.shared.poll();
         self.history().split_off(before).into_iter().map(|entry| entry.outcome).collect()
     }
@@ -175,6 +180,13 @@ fn settled_files_are_loaded_and_a_chain_that_does_not_load_changes_nothing() {
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Reloaded], "B"));
     assert_eq!(bed.settle(), vec![]);
 
+    // In the words of `check` and `run` (tests/cli.rs).
+    fs::write(bed.plugins().join("stamp.wasm"), with_schema("X", include_str!("../../tests/doubling.json").trim()))
+        .unwrap();
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
+    let words = "its references are followed 2047 times, each counted with what it leads to, 1000 are allowed";
+    assert!(bed.reason().contains(words), "{}", bed.reason());
+
     // Half written in place: nothing while it grows, refused when it rests like that, taken when it
     // is whole.
     let whole = stamp("C");
@@ -232,6 +244,28 @@ fn a_link_with_residency_takes_over_no_plugin_that_is_not_required() {
 }
 
 #[test]
+fn a_link_waits_for_no_other_one_whose_plugins_are_being_loaded() {
+    let bed = Bed::new(plain);
+    let shared = &bed.reloads.shared;
+    let (events, clock) = (Arc::<World>::clone(&bed.world), Arc::<World>::clone(&bed.world));
+    let deps = ActiveChainDeps { link: "m".into(), clock: Arc::<World>::clone(&bed.world), events };
+    let slots = vec![
+        ("l".to_owned(), shared.links["l"].slot.clone()),
+        ("m".to_owned(), ActiveChain::new(deps, shared.links["l"].slot.chains())),
+    ];
+    let both = Reloads::new(&shared.first, shared.engine.clone(), clock, Arc::default(), slots);
+    let _compiling = lock(&both.shared.links["l"].changing);
+    let (answer, answered) = std::sync::mpsc::channel();
+    let other = Arc::clone(&both.shared);
+    std::thread::spawn(move || {
+        other.tick();
+        answer.send(other.rollback("m", false)).unwrap();
+    });
+    let rolled = answered.recv_timeout(Duration::from_secs(60)).expect("it waits for link l");
+    assert!(rolled.unwrap_err().to_string().contains("no chain to go back to"));
+}
+
+#[test]
 fn symbolic_links_are_followed_to_their_targets() {
     // As a mounted volume of Kubernetes: the file leads through a folder that is exchanged as a
     // whole.
@@ -281,9 +315,19 @@ fn of_the_configuration_only_the_plugins_change_while_it_runs() {
     // What would protect less must be meant.
     bed.configure("{ plugin = \"stamp\", required = true }", "");
     assert_eq!(bed.settle(), vec![HistoryOutcome::Reloaded]);
+    let error = bed.reloads.shared.rollback("l", false).unwrap_err().to_string();
+    assert!(error.contains("plugin stamp is not required any more") && error.contains("--confirm"), "{error}");
+    assert_eq!(bed.reloads.state()[0].chain.standing, strait_host::TrialPhase::Steady);
     bed.configure(STAMP, "");
     assert_eq!(bed.settle(), vec![HistoryOutcome::Refused]);
     assert!(bed.reason().contains("--confirm"), "{}", bed.reason());
+    // So must another file of it.
+    bed.configure("{ plugin = \"stamp\", required = true }", "");
+    bed.put("E");
+    assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
+    assert!(bed.reason().contains("plugin stamp has another file"), "{}", bed.reason());
+    bed.put("B");
+    assert_eq!(bed.settle(), vec![]);
     bed.configure("", "");
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
     let report = bed.ask(ReloadRequest { confirm: true, ..ReloadRequest::default() });
