@@ -115,7 +115,8 @@ fn a_plugin_that_takes_too_long_to_compile_is_refused_by_name() {
                 [[links]]\nname = \"l\"\nsource = \"aws\"\ntarget = \"gcp\"\ntopics = [\"t\"]\n\
                 [[links.plugins]]\nplugin = \"x\"\nlimits = { compile_s_max = 2 }\n";
     fs::write(dir.path().join("strait.toml"), text).unwrap();
-    // What Strait has beside standard input and output, and its environment, is not for the compiler.
+    // Strait's environment, and all that it has beside standard input and output, is not for the
+    // compiler.
     let given = fs::File::open(dir.path().join("strait.toml")).unwrap();
     rustix::io::fcntl_setfd(&given, rustix::io::FdFlags::empty()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_strait"));

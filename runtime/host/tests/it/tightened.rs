@@ -100,7 +100,7 @@ fn another_file_of_a_required_plugin_needs_a_pin_a_signature_or_a_confirmation()
 
 /// Fields of the records, each with a text of its own.
 const FIELDS: [&str; 3] = ["$.a", "$.b", "$.c"];
-/// What of each field passes: nothing, the first three characters, all.
+/// Of each field, how much passes: nothing, the first three characters, all.
 type Passing = [u8; 3];
 
 /// A chain of the family.
@@ -191,7 +191,7 @@ fn most(one: Passing, other: Passing) -> Passing {
     std::array::from_fn(|field| one[field].max(other[field]))
 }
 
-/// What of the fields is in the first record behind a chain.
+/// Returns how much of the fields is in the first record behind a chain.
 fn passing(processed: &Processed, original: &[u8]) -> Passing {
     let fate = processed.dispositions.iter().find(|(index, _)| *index == 0).map(|(_, fate)| fate);
     let value = match fate {
@@ -204,10 +204,7 @@ fn passing(processed: &Processed, original: &[u8]) -> Passing {
         Some(_) => b"",
     };
     let text = String::from_utf8_lossy(value);
-    ["AAA", "BBB", "CCC"].map(|begin| match text {
-        _ if text.contains(&format!("{begin}-all")) => 2,
-        _ => u8::from(text.contains(begin)),
-    })
+    ["AAA", "BBB", "CCC"].map(|begin| u8::from(text.contains(begin)) + u8::from(text.contains(&format!("{begin}-all"))))
 }
 
 /// Reloads as `strait plugin reload` does. Returns whether it is not refused.
@@ -232,7 +229,7 @@ struct Link {
     chain: Box<dyn Chain>,
     held: HeldBorder,
     allowed: Passing,
-    /// What a candidate on trial lets pass that was confirmed.
+    /// As much as a candidate on trial lets pass that was confirmed.
     confirmed: Passing,
     /// Turns in which records passed, and in which the border held them back.
     turns: (usize, usize),
