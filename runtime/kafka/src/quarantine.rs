@@ -275,8 +275,8 @@ fn connect(
     Ok(Open { producer: Arc::new(producer), topic, partitions: i32::try_from(partitions).unwrap_or(1) })
 }
 
-/// Returns the settings of the topic. A cluster that allows no messages of that size gets it without,
-/// and a record that is larger than its own limit stops its partition.
+/// Returns the settings of the topic. A cluster that allows no messages of that size gets it
+/// without, and a record that is larger than its own limit stops its partition.
 fn topic_settings() -> TopicSettings {
     let mut all = quarantine_settings();
     all.push(("max.message.bytes", (32 << 20).to_string()));

@@ -52,8 +52,8 @@ struct Shared {
 /// One link.
 struct LinkReload {
     slot: ActiveChain,
-    /// Held during a reload or a rollback of the link. A file that is slow to compile holds up its own
-    /// link only.
+    /// Held during a reload or a rollback of the link. A file that is slow to compile holds up its
+    /// own link only.
     changing: Mutex<()>,
     state: Mutex<ReloadState>,
 }

@@ -98,8 +98,8 @@ fn framing<'a>(record: RecordRef<'_>, part: Option<&'a [u8]>, header: &[u8]) -> 
     }
 }
 
-/// Tells why a value that plugins cannot read as JSON is none, where framing explains it. `original`
-/// is the record as it was fetched, if the link declares its value as framed.
+/// Tells why a value that plugins cannot read as JSON is none, where framing explains it.
+/// `original` is the record as it was fetched, if the link declares its value as framed.
 pub(super) fn explained(
     text: &'static str,
     value: Option<&[u8]>,

@@ -226,8 +226,8 @@ impl LoadedPlugin {
         self.is_pinned && self.digest != before.digest && self.entry.config == before.entry.config
     }
 
-    /// Returns whether it has another file than `before`, for which nobody vouches: neither a pin nor
-    /// a trusted key. A bundled plugin is a part of this program.
+    /// Returns whether it has another file than `before`, for which nobody vouches: neither a pin
+    /// nor a trusted key. A bundled plugin is a part of this program.
     pub(crate) fn is_unknown_file(&self, before: &Self) -> bool {
         self.source.is_file() && self.digest != before.digest && !self.is_pinned && !self.is_signed
     }

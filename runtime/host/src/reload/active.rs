@@ -198,9 +198,9 @@ impl ActiveChain {
     }
 
     /// Describes, for the operator, how a new chain would protect less than the active one:
-    /// required plugins that are removed or look at less of the copied topics, files that may do more
-    /// than those they replace, and files of required plugins for which nobody vouches. Blocks while
-    /// instances start.
+    /// required plugins that are removed or look at less of the copied topics, files that may do
+    /// more than those they replace, and files of required plugins for which nobody vouches. Blocks
+    /// while instances start.
     ///
     /// # Errors
     /// [`OfferError::NotReady`]: the new chain cannot become active.

@@ -132,8 +132,8 @@ enum Step {
     Records(bool),
     /// The lane is taken again.
     Lane,
-    /// A process is started with a chain that nobody has compared, and gets another one before it has
-    /// a lane to compare for.
+    /// A process is started with a chain that nobody has compared, and gets another one before it
+    /// has a lane to compare for.
     Process(Kind, Kind, Way),
 }
 

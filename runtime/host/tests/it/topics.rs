@@ -210,7 +210,7 @@ fn topics_that_a_plugin_names_and_its_link_refuses_are_told_before_there_is_a_re
     assert_eq!(refused(made, &["y"]), [""; 0]);
 }
 
-/// A later plugin is called for each topic, and the number of calls grows with that of topics alone.
+/// A later plugin is called for each topic: the number of calls grows with that of topics alone.
 #[test]
 fn as_many_topics_as_records_are_one_call_each() {
     let by_key = json!({"by": "key", "to": "topic", "pattern": "(.+)", "replacement": "{topic}.$1"});
