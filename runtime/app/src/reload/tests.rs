@@ -255,7 +255,7 @@ fn a_link_waits_for_no_other_one_whose_plugins_are_being_loaded() {
     ];
     let both = Reloads::new(&shared.first, shared.engine.clone(), clock, Arc::default(), slots);
     let _compiling = lock(&both.shared.links["l"].changing);
-    let (answer, answered) = std::sync::mpsc::channel();
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let other = Arc::clone(&both.shared);
     std::thread::spawn(move || {
         other.tick();

@@ -1,5 +1,5 @@
-//! A chain that protects more than the one before is left only by an operator, in whatever way chains
-//! come and go.
+//! A chain that protects more than the one before is left only by an operator, in whatever way
+//! chains come and go.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
