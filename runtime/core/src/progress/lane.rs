@@ -121,6 +121,9 @@ impl LaneRecord {
     #[must_use]
     pub fn refusal(&self, lanes: u32, identity: &LinkIdentity) -> Option<String> {
         let LinkIdentity { source, naming, .. } = identity;
+        if let Some(closing) = self.closing() {
+            return Some(closing);
+        }
         if self.lanes > 0 && self.lanes != lanes {
             return Some(format!(
                 "the link was resized to {} lanes, but this process is configured with {lanes}: restart it with lanes = {0}",

@@ -86,6 +86,10 @@ fn a_record_reads_back_and_the_largest_owner_and_offset_win() {
     let lane = LaneRecord { lanes_before: vec![2], ..LaneRecord::new(created_with, 4) };
     assert_eq!(lane.refusal(4, &LinkIdentity::default()), None);
     assert!(lane.refusal(2, &LinkIdentity::default()).unwrap().contains("lanes = 4"));
+    // Whoever does not stand by must refuse a closed lane, too.
+    let closed = LaneRecord { closed: true, ..lane.clone() };
+    assert_eq!(closed.refusal(4, &LinkIdentity::default()), closed.closing());
+    assert!(closed.closing().unwrap().contains("strait lanes resize") && lane.closing().is_none());
     log.put(&ProgressRecord::Lane(lane.clone()));
     for (count, next) in [(1, 10), (2, 5), (1, 99), (2, 7), (2, 6)] {
         log.put(&ProgressRecord::Partition(key(0), position(count, next)));
