@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use strait_core::PartitionKey;
+
 use crate::ports::PortError;
 
 /// The reason why an attempt ended before the lane was asked to stop. The supervisor takes the
@@ -25,6 +27,9 @@ pub(crate) enum LaneError {
     /// A target topic is another one than before. The next attempt finds the partitions concerned.
     #[error("target topic {0} was deleted, or deleted and created again")]
     TargetChanged(Arc<str>),
+    /// A source partition lost records below its progress. The next attempt goes back.
+    #[error("{0} was truncated below the copied offset")]
+    Truncated(PartitionKey),
     /// The plugins would protect less than the border of the lane.
     #[error(
         "the plugins would protect less than those before: {losses}; put them back, or agree with accept = \"{digest}\""

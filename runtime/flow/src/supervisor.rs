@@ -72,7 +72,9 @@ pub(crate) async fn supervise(
         login = refuses_login.then(|| Retry::next(login, failed_at, LOGIN_RETRY));
         let wait = match &error {
             // Not an accident: the next attempt deals with it.
-            LaneError::Refused(_) | LaneError::Stuck(_) | LaneError::TargetChanged(_) => Duration::ZERO,
+            LaneError::Refused(_) | LaneError::Stuck(_) | LaneError::TargetChanged(_) | LaneError::Truncated(_) => {
+                Duration::ZERO
+            }
             LaneError::Looser { .. } => JUDGE_AGAIN,
             LaneError::Unusable(reason) => {
                 let context = format!("lane {} of link {}", spec.lane, spec.link);

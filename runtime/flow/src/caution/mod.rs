@@ -3,15 +3,16 @@
 //! which holds only while progress is unchanged.
 
 mod keeping;
+mod rewinds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use strait_core::progress::Position;
-use strait_core::{Batch, Event, LeaderEpoch, OwnerEpoch, PartitionKey, RecordMark, SourceOffset};
+use strait_core::{Batch, Event, PartitionKey, RecordMark, SourceOffset};
 
 use self::keeping::Keeping;
+pub(crate) use self::rewinds::{Rewind, Rewinds};
 use crate::partitions::{Pause, Suspects};
 use crate::ports::Class;
 use crate::retry::Retry;
@@ -51,28 +52,6 @@ impl Unread {
             Self::Denied => Event::SourceDenied { partition, reason, retry_ms },
             Self::Unavailable => Event::SourceUnavailable { partition, reason, retry_ms },
         }
-    }
-}
-
-/// A step back after a truncation. It is valid while progress is where it was when the truncation
-/// was found: once another owner has written some, it is out of date. The owner epoch alone does
-/// not decide that, because two owners that wrote nothing have the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rewind {
-    /// Where to read again.
-    pub resume: SourceOffset,
-    /// The owner that found the truncation.
-    pub owner: OwnerEpoch,
-    /// Committed progress at that time.
-    pub committed: SourceOffset,
-    /// Leader epoch of the last record before `committed`.
-    pub leader_epoch: LeaderEpoch,
-}
-
-impl Rewind {
-    fn applies(&self, position: &Position) -> bool {
-        position.owner.count() <= self.owner.count()
-            && (position.next, position.leader_epoch) == (self.committed, self.leader_epoch)
     }
 }
 
@@ -124,7 +103,7 @@ pub(crate) struct Caution {
     /// Partitions that the source did not know the last time, and since when. One stays here until
     /// something of it is read.
     unknown: BTreeMap<PartitionKey, Duration>,
-    rewinds: BTreeMap<PartitionKey, Rewind>,
+    rewinds: Rewinds,
     /// Things that are reported once in the life of this process.
     told: BTreeSet<(&'static str, Arc<str>)>,
     /// Most bytes of progress and map records in flight, if a larger batch of them was refused.
@@ -411,16 +390,9 @@ impl Caution {
 
 /// Truncations, progress.
 impl Caution {
-    /// Makes the next attempt read a truncated partition again.
-    pub fn rewind(&mut self, partition: PartitionKey, rewind: Rewind) {
-        self.rewinds.insert(partition, rewind);
-    }
-
-    /// Takes out the offset at which a truncated partition is read again, if the rewind is still
-    /// valid.
-    pub fn take_rewind(&mut self, partition: &PartitionKey, position: &Position) -> Option<SourceOffset> {
-        let rewind = self.rewinds.remove(partition)?;
-        rewind.applies(position).then_some(rewind.resume)
+    /// Returns the truncated partitions that are to be read again.
+    pub fn rewinds(&mut self) -> &mut Rewinds {
+        &mut self.rewinds
     }
 
     /// Forgets what is below committed progress.
@@ -442,7 +414,7 @@ impl Caution {
 
 #[cfg(test)]
 mod tests {
-    use strait_core::{BatchBuilder, TimestampType, TopicId};
+    use strait_core::{BatchBuilder, LeaderEpoch, TimestampType, TopicId};
 
     use super::*;
 

@@ -201,7 +201,7 @@ impl Lane<'_> {
             self.deps.status.add(|totals| totals.skipped += u64::try_from(to.0 - from.0).unwrap_or(0));
             self.emit(Event::Skipped { partition: key.clone(), from, to, by });
         }
-        let mut rewound = self.caution.take_rewind(&key, &position);
+        let mut rewound = self.caution.rewinds().of(&key, &position);
         let mut read_again = None;
         if let Some(from) = rewound {
             match self.mark_read_again(&key, from, position.next).await? {
@@ -220,7 +220,7 @@ impl Lane<'_> {
         let suspects = self.caution.suspects_of(&key);
         let window = PartitionWindow::resume(key, source_partitions, &position, border, rewound);
         let window = window.with_suspects(suspects).with_pause(pause).with_read_again(read_again);
-        if rewound.is_some() {
+        if rewound.is_some() && self.caution.rewinds().tell(window.key()) {
             self.emit(Event::Resumed { partition: window.key().clone(), resumed: next });
         }
         let stream = self.insert(window)?;

@@ -260,11 +260,12 @@ impl Lane<'_> {
             // Truncated below what was copied or is queued. The ledger of this attempt cannot go
             // back; that of the next one can. What is not committed is read again in any case.
             let owner = self.progress.owner();
-            if resume < committed {
-                let leader_epoch = window.committed_epoch();
-                self.caution.rewind(key, Rewind { resume, owner, committed, leader_epoch });
+            let leader_epoch = window.committed_epoch();
+            let rewind = Rewind { resume, owner, committed, leader_epoch };
+            if resume < committed && self.caution.rewinds().add(key.clone(), rewind) {
+                return Err(LaneError::Truncated(key));
             }
-            return Err(LaneError::Delivery("a source partition was truncated below the copied offset".to_owned()));
+            return Err(LaneError::Delivery(format!("{key} was truncated below the offset that was read")));
         }
         window.continue_at(resume, leader_epoch);
         self.chain.forget(&key);

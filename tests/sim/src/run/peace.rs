@@ -204,7 +204,11 @@ fn unfinished(cluster: &Cluster) -> Option<String> {
         let plain = world.delivery == DeliveryMode::AtLeastOnce;
         let copied = world.books.of.get(&key).filter(|_| plain).map(|b| b.verified);
         if next == Some(end) || copied == Some(end) {
-            continue;
+            // An election may have put other records below progress, as many as it took.
+            match world.unaccounted(&key).filter(|_| stopped.is_none()) {
+                Some(missing) => return Some(format!("{key}: {missing}")),
+                None => continue,
+            }
         }
         let lane = lanes::lane_of(&key.topic, key.partition, world.lanes);
         let Some(proc) = stopped else {

@@ -237,8 +237,17 @@ impl World {
         let world = &*self;
         let is_untold = !key.topic_id.is_known() && world.source.recreated.contains(&key.topic);
         let recreated = is_untold || !world.source.is_current(key);
+        // Without fencing two processes can each be the first to place a partition. Of what
+        // retention has deleted by then neither has read a record.
+        let is_first = plain
+            && old.as_ref().is_some_and(|old| {
+                let first = world.books.of.get(key).and_then(|book| book.start);
+                old.owner.process() != position.owner.process() && first == Some(old.next)
+            });
+        let log_start = world.source.log_start(key).filter(|_| is_first).unwrap_or(i64::MIN);
         let mut owed = false;
         let result = invariants::accounted(key, from, position.next, |offset| match world.fate(key, offset) {
+            Fate::Missing | Fate::Lost | Fate::Stops if offset.0 < log_start => Fate::Nothing,
             // Records of a deleted topic are gone for good. The event is due once the deletion is
             // noticed.
             Fate::Missing | Fate::Lost | Fate::Stops if recreated => {

@@ -141,26 +141,25 @@ impl World {
     /// that are stopped are not looked at: nobody reads what has changed there since.
     pub fn check_whole_source(&mut self, stopped: &[PartitionKey]) {
         for key in self.source.partitions() {
-            if stopped.contains(&key) {
-                continue;
-            }
-            let Some(book) = self.books.of.get(&key) else { continue };
-            let (Some(next), Some(start)) = (book.position.as_ref().map(|position| position.next), book.start) else {
-                continue;
-            };
-            let Some(log) = self.source.log(&key.topic, key.partition) else { continue };
-            let held = start.0.max(log.log_start)..next.0.min(log.end());
-            let ids: Vec<(i64, u64)> = held
-                .filter_map(|offset| Some((offset, log.entries.get(usize::try_from(offset).ok()?)?.record?)))
-                .collect();
-            for (offset, id) in ids {
-                let fate = self.fate_of(id);
-                if !matches!(fate, Fate::Nothing | Fate::Copied | Fate::Quarantined) {
-                    self.wrong(format!(
-                        "{key}: progress is {next}, and the source holds a record at {offset} that was not copied ({fate:?})"
-                    ));
-                }
+            if let Some(wrong) = self.unaccounted(&key).filter(|_| !stopped.contains(&key)) {
+                self.wrong(format!("{key}: {wrong}"));
             }
         }
+    }
+
+    /// Returns the first record that the source holds below the progress of a partition and that is
+    /// not accounted for.
+    #[must_use]
+    pub fn unaccounted(&self, key: &PartitionKey) -> Option<String> {
+        let book = self.books.of.get(key)?;
+        let (next, start) = (book.position.as_ref()?.next, book.start?);
+        let log = self.source.log(&key.topic, key.partition)?;
+        (start.0.max(log.log_start)..next.0.min(log.end())).find_map(|offset| {
+            let fate = self.fate_of(log.entries.get(usize::try_from(offset).ok()?)?.record?);
+            let is_good = matches!(fate, Fate::Nothing | Fate::Copied | Fate::Quarantined);
+            (!is_good).then(|| {
+                format!("progress is {next}, and the source holds a record at {offset} that was not copied ({fate:?})")
+            })
+        })
     }
 }

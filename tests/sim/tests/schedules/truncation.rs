@@ -1,11 +1,11 @@
 //! Source logs that an election truncated, and those that only look like it.
 
-use strait_core::SourceOffset;
+use strait_core::{PartitionKey, SourceOffset};
 use strait_flow::{OnGap, Policies};
 use strait_sim::cluster::Cluster;
 use strait_sim::run::lenient;
 use strait_sim::world::World;
-use strait_sim::world::source::Rules;
+use strait_sim::world::source::{Log, Rules};
 
 use crate::{all_met, begin, feed, next, play, until, wait_ms};
 
@@ -83,6 +83,41 @@ fn records_written_in_the_place_of_lost_ones_are_copied() {
         });
         all_met(&outcomes, "truncated");
     }
+}
+
+/// A broker that comes back without its last records led many partitions. Each is found by itself,
+/// and what was found before is not forgotten.
+#[test]
+fn partitions_that_are_truncated_together_go_back_together() {
+    const PARTITIONS: usize = 12;
+    let outcomes = play(lenient(), Rules::default(), |mut cluster| async move {
+        cluster.sim.lock().create_source_topic("many", PARTITIONS);
+        begin(&mut cluster).await;
+        (0..PARTITIONS as i32).for_each(|partition| cluster.sim.lock().append("many", partition, 9, false));
+        let is_whole = |world: &World| {
+            let keys = world.source.partitions();
+            let is_copied = |key: &PartitionKey| {
+                let end = world.source.log(&key.topic, key.partition).map_or(0, Log::end);
+                world.unaccounted(key).is_none() && next(world, &key.topic, key.partition).0 == end
+            };
+            keys.iter().all(is_copied)
+        };
+        until(&cluster, "all is copied", is_whole).await;
+        {
+            let mut world = cluster.sim.lock();
+            for key in world.source.partitions() {
+                let end = world.source.log(&key.topic, key.partition).map_or(0, Log::end);
+                world.elect(&key.topic, key.partition, Some(end - 4));
+                world.append(&key.topic, key.partition, 3, false);
+            }
+        }
+        let began = cluster.sim.lock().now();
+        until(&cluster, "what came in their places is copied", is_whole).await;
+        let took_ms = cluster.sim.lock().now() - began;
+        assert!(took_ms < 10_000, "it took {took_ms} ms");
+        cluster
+    });
+    all_met(&outcomes, "truncated");
 }
 
 /// The lost part of the log had refused records. What was written in their place is copied, so no
