@@ -1,5 +1,6 @@
 //! Admin requests that create and grow topics, and delete their records.
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, c_char, c_int};
 use std::time::Duration;
 
@@ -28,40 +29,41 @@ impl Client {
     /// # Errors
     /// [`FfiError`], [`Code::TOPIC_ALREADY_EXISTS`] among them.
     pub fn create_topic(&self, new: &NewTopic<'_>, validate_only: bool, timeout: Duration) -> Result<(), FfiError> {
-        let name = c_string(new.name)?;
-        let partitions = c_int::try_from(new.partitions).unwrap_or(c_int::MAX);
-        let replication = new.replication.map_or(-1, |count| c_int::try_from(count).unwrap_or(c_int::MAX));
-        let settings = new
-            .settings
-            .iter()
-            .map(|(key, value)| Ok((c_string(key)?, c_string(value)?)))
-            .collect::<Result<Vec<(CString, CString)>, FfiError>>()?;
+        let answers = self.create_topics(std::slice::from_ref(new), validate_only, timeout)?;
+        answers.into_iter().next().unwrap_or_else(|| Err(wrong_answer()))
+    }
+
+    /// Creates topics by one request. Returns an answer for each, in their order.
+    ///
+    /// # Errors
+    /// [`FfiError`] for the request as a whole: nobody knows what was created then.
+    pub fn create_topics(
+        &self,
+        new: &[NewTopic<'_>],
+        validate_only: bool,
+        timeout: Duration,
+    ) -> Result<Vec<Result<(), FfiError>>, FfiError> {
         let options = Options::new(self, b::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout)?;
         set_validate_only(&options, validate_only)?;
-        let mut text = [0 as c_char; 256];
-        // SAFETY: as in describe_configs; the new topic is ours until destroyed, the buffer has the
-        // size given.
+        let topics = new.iter().map(RawNewTopic::of).collect::<Result<Vec<_>, _>>()?;
+        let mut pointers: Vec<_> = topics.iter().map(|topic| topic.0).collect();
+        // SAFETY: as in describe_configs; the topics live until the end of the function.
         unsafe {
-            let mut topic =
-                b::rd_kafka_NewTopic_new(name.as_ptr(), partitions, replication, text.as_mut_ptr(), text.len());
-            if topic.is_null() {
-                return Err(FfiError::new(Code::INVALID_ARG, string(text.as_ptr())));
-            }
-            for (key, value) in &settings {
-                // Fails for nothing but a wrong argument, which the broker would refuse as well.
-                b::rd_kafka_NewTopic_set_config(topic, key.as_ptr(), value.as_ptr());
-            }
             let answer = ask(self, timeout, |queue| {
-                b::rd_kafka_CreateTopics(self.raw(), &raw mut topic, 1, options.0, queue);
-            });
-            b::rd_kafka_NewTopic_destroy(topic);
-            let answer = answer?;
+                b::rd_kafka_CreateTopics(self.raw(), pointers.as_mut_ptr(), pointers.len(), options.0, queue);
+            })?;
             let result = b::rd_kafka_event_CreateTopics_result(answer.0);
             if result.is_null() {
                 return Err(wrong_answer());
             }
             let mut count = 0;
-            first_error(b::rd_kafka_CreateTopics_result_topics(result, &raw mut count), count)
+            let results = b::rd_kafka_CreateTopics_result_topics(result, &raw mut count);
+            let answers: BTreeMap<String, Result<(), FfiError>> = slice(results.cast_const(), count)
+                .iter()
+                .map(|result| (string(b::rd_kafka_topic_result_name(*result)), error_of(*result)))
+                .collect();
+            let answer = |topic: &NewTopic<'_>| answers.get(topic.name).cloned().unwrap_or_else(|| Err(wrong_answer()));
+            Ok(new.iter().map(answer).collect())
         }
     }
 
@@ -175,18 +177,60 @@ pub(super) fn set_validate_only(options: &Options, validate_only: bool) -> Resul
     Err(FfiError::new(Code::INVALID_ARG, unsafe { string(text.as_ptr()) }))
 }
 
+/// A topic to create, as librdkafka takes it.
+struct RawNewTopic(*mut b::rd_kafka_NewTopic_t);
+
+impl RawNewTopic {
+    fn of(new: &NewTopic<'_>) -> Result<Self, FfiError> {
+        let name = c_string(new.name)?;
+        let partitions = c_int::try_from(new.partitions).unwrap_or(c_int::MAX);
+        let replication = new.replication.map_or(-1, |count| c_int::try_from(count).unwrap_or(c_int::MAX));
+        let settings = new
+            .settings
+            .iter()
+            .map(|(key, value)| Ok((c_string(key)?, c_string(value)?)))
+            .collect::<Result<Vec<(CString, CString)>, FfiError>>()?;
+        let mut text = [0 as c_char; 256];
+        // SAFETY: the strings live through the calls, which copy them; the buffer has the size
+        // given.
+        unsafe {
+            let topic = b::rd_kafka_NewTopic_new(name.as_ptr(), partitions, replication, text.as_mut_ptr(), text.len());
+            if topic.is_null() {
+                return Err(FfiError::new(Code::INVALID_ARG, string(text.as_ptr())));
+            }
+            for (key, value) in &settings {
+                // Fails for nothing but a wrong argument, which the broker would refuse as well.
+                b::rd_kafka_NewTopic_set_config(topic, key.as_ptr(), value.as_ptr());
+            }
+            Ok(Self(topic))
+        }
+    }
+}
+
+impl Drop for RawNewTopic {
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and dropped once.
+        unsafe { b::rd_kafka_NewTopic_destroy(self.0) }
+    }
+}
+
 /// # Safety
 /// `results` has `count` live elements.
 unsafe fn first_error(results: *mut *const b::rd_kafka_topic_result_t, count: usize) -> Result<(), FfiError> {
     // SAFETY: by contract.
+    unsafe { slice(results.cast_const(), count).iter().try_for_each(|result| error_of(*result)) }
+}
+
+/// # Safety
+/// The result is live.
+unsafe fn error_of(result: *const b::rd_kafka_topic_result_t) -> Result<(), FfiError> {
+    // SAFETY: by contract.
     unsafe {
-        for result in slice(results.cast_const(), count) {
-            let code = raw::rd_kafka_topic_result_error(*result);
-            if code != 0 {
-                let text = string(b::rd_kafka_topic_result_error_string(*result));
-                return Err(FfiError::new(Code(code), if text.is_empty() { Code(code).text() } else { text }));
-            }
+        let code = raw::rd_kafka_topic_result_error(result);
+        if code == 0 {
+            return Ok(());
         }
-        Ok(())
+        let text = string(b::rd_kafka_topic_result_error_string(result));
+        Err(FfiError::new(Code(code), if text.is_empty() { Code(code).text() } else { text }))
     }
 }

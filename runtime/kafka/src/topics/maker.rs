@@ -63,8 +63,10 @@ impl TopicMaker {
     /// [`PortError`] if the source does not answer.
     pub(super) fn create(&self, target: &Client, wanted: &[&WantedTopic]) -> Result<Vec<Refused>, PortError> {
         let mut refused = Vec::new();
-        for plan in self.plan(target, wanted)? {
-            match self.carry_out(&plan, target) {
+        let plans = self.plan(target, wanted)?;
+        let creations: Vec<Creation<'_>> = plans.iter().map(Plan::creation).collect();
+        for (plan, sent) in plans.iter().zip(Creation::send_all(&creations, target, self.timeout)) {
+            match self.answered(plan, target, sent) {
                 Ok(events) => events.into_iter().for_each(|event| self.events.emit(&self.link, event)),
                 Err(error) => refused.push((Arc::clone(&plan.wanted.name), error)),
             }
@@ -99,9 +101,14 @@ impl TopicMaker {
         Ok(wanted.iter().map(plan).collect())
     }
 
-    fn carry_out(&self, plan: &Plan<'_>, target: &Client) -> Result<Vec<Event>, FfiError> {
+    fn answered(
+        &self,
+        plan: &Plan<'_>,
+        target: &Client,
+        sent: Result<Option<Created>, FfiError>,
+    ) -> Result<Vec<Event>, FfiError> {
         let WantedTopic { name, like, .. } = plan.wanted;
-        match plan.creation().send(target, false, self.timeout) {
+        match sent {
             // The mock cluster creates a topic when a producer asks for its metadata.
             Err(error) if is_unsupported(error.code) => target.metadata(Some(name), self.timeout).map(|_| Vec::new()),
             Err(error) => Err(error),

@@ -9,6 +9,9 @@ pub(crate) use strait_core::plan::TopicSettings;
 
 use crate::ffi::{Client, Code, FfiError, NewTopic};
 
+/// Topics that one request creates.
+const AT_ONCE: usize = 100;
+
 /// Returns the settings but for those that are left out.
 fn without(settings: &TopicSettings, left_out: &[&str]) -> Vec<Setting> {
     settings.all.iter().filter(|(name, _)| !left_out.contains(name)).cloned().collect()
@@ -76,6 +79,40 @@ impl Creation<'_> {
         })
     }
 
+    /// Creates topics, of which each has an answer as of [`Creation::send`]. They share requests as
+    /// far as the cluster takes them as they are.
+    pub fn send_all(all: &[Self], client: &Client, timeout: Duration) -> Vec<Result<Option<Created>, FfiError>> {
+        let mut answers = Vec::with_capacity(all.len());
+        for some in all.chunks(AT_ONCE) {
+            let settings: Vec<Vec<Setting>> = some.iter().map(|one| without(one.settings, &[])).collect();
+            let new: Vec<NewTopic<'_>> = some
+                .iter()
+                .zip(&settings)
+                .map(|(one, settings)| {
+                    let Self { name, partitions, replicas, .. } = *one;
+                    NewTopic { name, partitions, replication: replicas, settings }
+                })
+                .collect();
+            let sent = client.create_topics(&new, false, timeout);
+            answers.extend(some.iter().enumerate().map(|(index, one)| {
+                let answer = match &sent {
+                    Ok(answers) => answers
+                        .get(index)
+                        .cloned()
+                        .unwrap_or_else(|| Err(FfiError::new(Code::INVALID_ARG, "no answer"))),
+                    Err(error) => Err(error.clone()),
+                };
+                match answer {
+                    Ok(()) => Ok(Some(Created::default())),
+                    Err(error) if error.code == Code::TOPIC_ALREADY_EXISTS => Ok(None),
+                    Err(error) if is_negotiable(error.code) => one.send(client, false, timeout),
+                    Err(error) => Err(error),
+                }
+            }));
+        }
+        answers
+    }
+
     /// Returns the command that creates the topic by hand.
     pub fn command(&self, servers: &str) -> String {
         let Self { name, partitions, replicas, settings } = self;
@@ -89,6 +126,11 @@ impl Creation<'_> {
         }
         command
     }
+}
+
+/// Returns whether the cluster may take the topic with less of its settings.
+fn is_negotiable(code: Code) -> bool {
+    matches!(code, Code::POLICY_VIOLATION | Code::INVALID_CONFIG | Code::INVALID_REPLICATION_FACTOR)
 }
 
 /// Creates a topic with as many of its settings as the cluster accepts. `send` makes one attempt.
