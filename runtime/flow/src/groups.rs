@@ -16,7 +16,9 @@ use strait_core::map::Exactness;
 use strait_core::{Event, GroupEvent, Side};
 
 use crate::lock::lock;
-use crate::ports::{CheckpointSink, Clock, EventSink, GroupAnswer, GroupMap, GroupOffsets, LinkWork, Now, PortError};
+use crate::ports::{
+    CheckpointSink, Clock, EventSink, GroupAnswer, GroupList, GroupMap, GroupOffsets, LinkWork, Now, PortError,
+};
 use crate::status::LinkStatus;
 
 /// How often the groups of the source are listed.
@@ -87,22 +89,25 @@ pub struct GroupWork {
     clock: Arc<dyn Clock>,
     events: Arc<dyn EventSink>,
     status: Arc<LinkStatus>,
+    /// Whether offsets are written. Else they are only translated, for checkpoints.
+    writes: bool,
     /// Takes the answers, for MirrorMaker 2's clients; `None` where nobody writes checkpoints.
     checkpoints: Option<Arc<dyn CheckpointSink>>,
     state: Mutex<Known>,
 }
 
 impl GroupWork {
-    /// Creates the work of a link.
+    /// Creates the work of a link, which writes offsets on the target or only translates them.
     #[must_use]
     pub fn new(
         link: Arc<str>,
         (offsets, map): (Arc<dyn GroupOffsets>, Arc<dyn GroupMap>),
+        writes: bool,
         clock: Arc<dyn Clock>,
         events: Arc<dyn EventSink>,
         status: Arc<LinkStatus>,
     ) -> Self {
-        Self { link, offsets, map, clock, events, status, checkpoints: None, state: Mutex::default() }
+        Self { link, offsets, map, writes, clock, events, status, checkpoints: None, state: Mutex::default() }
     }
 
     /// Offers the answers for groups to whoever writes checkpoints.
@@ -138,18 +143,33 @@ impl GroupWork {
         }
     }
 
-    /// Lists the source's groups. What a failed list does not name is not gone.
+    /// Lists the source's groups. What a list without the groups of some broker does not name is
+    /// not gone.
     async fn list(&self, now: Duration) {
         if now < lock(&self.state).list_at {
             return;
         }
-        let listed = self.offsets.list().await;
-        self.failed("list", Side::Source, listed.as_ref().err());
+        let listing = self
+            .offsets
+            .list()
+            .await
+            .unwrap_or_else(|error| GroupList { missing: Some(error), ..GroupList::default() });
+        self.failed("list", Side::Source, listing.missing.as_ref());
         let mut state = lock(&self.state);
         let state = &mut *state;
         state.list_at = now + LIST_EVERY;
-        let Ok(listed) = listed else { return };
-        let listed: BTreeSet<Arc<str>> = listed.into_iter().collect();
+        let listed: BTreeSet<Arc<str>> = listing.names.into_iter().collect();
+        if listing.missing.is_none() {
+            self.leave_out(state, &listed);
+        }
+        for name in listed {
+            state.sync.here(&name);
+            state.groups.entry(name).or_default().is_gone = false;
+        }
+    }
+
+    /// Takes the groups that the source has no more: what the link has written for them stays.
+    fn leave_out(&self, state: &mut Known, listed: &BTreeSet<Arc<str>>) {
         let written: Vec<Arc<str>> =
             state.sync.written().filter(|name| self.offsets.selects(name)).map(Arc::clone).collect();
         let kept: BTreeSet<Arc<str>> = written.into_iter().filter(|name| !listed.contains(name)).collect();
@@ -160,10 +180,6 @@ impl GroupWork {
             group.is_gone = true;
         }
         state.groups.retain(|name, _| listed.contains(name) || kept.contains(name));
-        for name in listed {
-            state.sync.here(&name);
-            state.groups.entry(name).or_default().is_gone = false;
-        }
     }
 
     /// Reads the groups whose time has come.
@@ -217,9 +233,10 @@ impl GroupWork {
             };
             self.tell_shared(&translated);
             let mut state = lock(&self.state);
+            let state = &mut *state;
             let Some(group) = state.groups.get_mut(&name) else { continue };
             // Copies that are still to come change it.
-            let is_settled = self.is_offered(&name, &translated)
+            let is_settled = self.is_offered(&name, &translated, &state.sync)
                 && translated.lacks.is_empty()
                 && translated.wishes.values().all(|wish| wish.answer.exactness == Exactness::Exact);
             group.is_translated = true;
@@ -245,7 +262,7 @@ impl GroupWork {
     }
 
     /// Offers the answers for a group as checkpoints. Returns whether all of them were taken.
-    fn is_offered(&self, name: &Arc<str>, translated: &Translated) -> bool {
+    fn is_offered(&self, name: &Arc<str>, translated: &Translated, sync: &GroupSync) -> bool {
         let Some(checkpoints) = &self.checkpoints else { return true };
         // Of several source partitions that feed one target partition a checkpoint names the first.
         let answer_of = |(place, wish): (&Place, &Wish)| {
@@ -255,7 +272,7 @@ impl GroupWork {
                 topic: Arc::clone(&place.0),
                 partition: place.1,
                 upstream: from.offset,
-                downstream: wish.answer.offset,
+                downstream: sync.resumes(name, place, wish),
                 metadata: String::from_utf8_lossy(&wish.metadata).into(),
             })
         };
@@ -301,7 +318,13 @@ impl GroupWork {
 
     fn show(&self) {
         let mut states: BTreeMap<State, u64> = BTreeMap::new();
-        lock(&self.state).sync.states().for_each(|(_, state)| *states.entry(state).or_default() += 1);
+        {
+            let mut state = lock(&self.state);
+            if !self.writes {
+                state.sync.judge_answers();
+            }
+            state.sync.states().for_each(|(_, state)| *states.entry(state).or_default() += 1);
+        }
         self.status.groups_mut(|status| status.states = states);
     }
 
@@ -346,7 +369,7 @@ impl GroupWork {
     /// Begins a turn with what the control topic said when it began.
     fn begin(&self, state: &mut Known) {
         (state.has_begun, state.list_at) = (true, Duration::ZERO);
-        state.sync = GroupSync::of(&state.known, self.clock.now(), self.clock.unix_ms());
+        state.sync = GroupSync::of(&state.known, self.clock.unix_ms());
         state.groups.values_mut().for_each(|group| group.is_translated = false);
     }
 }
@@ -383,7 +406,9 @@ impl LinkWork for GroupWork {
             self.list(now).await;
             self.read(now).await;
             self.translate(now).await;
-            self.look(self.clock.now()).await;
+            if self.writes {
+                self.look(self.clock.now()).await;
+            }
             self.show();
             if lock(&self.state).sync.has_work() {
                 return;

@@ -16,7 +16,7 @@ use strait_flow::ports::{Class, GroupMap, PortError};
 use crate::config::ClusterConfig;
 use crate::error::{blocking, own};
 use crate::live_map::Reading;
-use crate::map_log::{MapLog, TargetBounds};
+use crate::map_log::{AllBounds, MapLog, TargetBounds};
 use crate::neighbours::Neighbours;
 
 /// How long topic ids and the bounds of target partitions count.
@@ -39,12 +39,15 @@ pub struct KafkaGroupMap {
 /// The answers of the clusters beside the map.
 #[derive(Default)]
 struct Asked {
-    at: Option<Instant>,
+    ids_at: Option<Instant>,
+    bounds_at: Option<Instant>,
     ids: BTreeMap<Arc<str>, TopicId>,
-    bounds: BTreeMap<Place, TargetBounds>,
+    bounds: AllBounds,
     /// Places that were asked for, whether or not they exist.
     places: BTreeSet<Place>,
     topics: BTreeSet<Arc<str>>,
+    /// Those that were of use since the clusters were asked: the others are forgotten.
+    used: (BTreeSet<Place>, BTreeSet<Arc<str>>),
 }
 
 impl KafkaGroupMap {
@@ -93,12 +96,15 @@ impl KafkaGroupMap {
     /// Returns the ids that those of these topics have now that exist at the source.
     async fn ids(&self, topics: BTreeSet<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
         let mut asked = self.asked.lock().await;
-        let is_old = asked.at.is_none_or(|at| at.elapsed() >= KNOWN_FOR);
+        let is_old = asked.ids_at.is_none_or(|at| at.elapsed() >= KNOWN_FOR);
         if is_old || !topics.is_subset(&asked.topics) {
-            let all: BTreeSet<Arc<str>> = asked.topics.union(&topics).cloned().collect();
+            let known = if is_old { std::mem::take(&mut asked.used.1) } else { asked.topics.clone() };
+            let all: BTreeSet<Arc<str>> = known.union(&topics).cloned().collect();
             asked.ids = self.log.source_ids(all.iter().cloned().collect()).await?;
             asked.topics = all;
+            asked.ids_at = Some(Instant::now());
         }
+        asked.used.1.extend(topics.iter().cloned());
         Ok(topics.into_iter().filter_map(|topic| asked.ids.get(&topic).map(|id| (Arc::clone(&topic), *id))).collect())
     }
 
@@ -118,18 +124,19 @@ impl KafkaGroupMap {
     }
 
     /// Returns these target partitions as they are, as far as they exist.
-    async fn bounds(&self, places: &BTreeSet<Place>) -> Result<BTreeMap<Place, TargetBounds>, PortError> {
+    async fn bounds(&self, places: &BTreeSet<Place>) -> Result<AllBounds, PortError> {
         let mut asked = self.asked.lock().await;
-        let is_old = asked.at.is_none_or(|at| at.elapsed() >= KNOWN_FOR);
+        let is_old = asked.bounds_at.is_none_or(|at| at.elapsed() >= KNOWN_FOR);
         // One that does not exist yet is asked for again.
-        let is_missing = places.iter().any(|place| !asked.places.contains(place));
-        if is_old || is_missing {
-            let all: BTreeSet<Place> = asked.places.union(places).cloned().collect();
+        if is_old || !places.is_subset(&asked.places) {
+            let known = if is_old { std::mem::take(&mut asked.used.0) } else { asked.places.clone() };
+            let all: BTreeSet<Place> = known.union(places).cloned().collect();
             asked.bounds = self.log.target_bounds(all.iter().cloned().collect()).await?;
             asked.places = all;
-            asked.at = Some(Instant::now());
+            asked.bounds_at = Some(Instant::now());
         }
-        let known = places.iter().filter_map(|place| Some((place.clone(), *asked.bounds.get(place)?)));
+        asked.used.0.extend(places.iter().cloned());
+        let known = places.iter().filter_map(|place| Some((place.clone(), asked.bounds.get(place)?.clone())));
         Ok(known.collect())
     }
 
@@ -196,9 +203,12 @@ impl KafkaGroupMap {
                 translated.lacks.insert(place, Lack::SharedTarget(Arc::clone(other)));
                 continue;
             }
-            let Some(bounds) = bounds.get(&place) else {
-                translated.lacks.insert(place, Lack::NoTarget);
-                continue;
+            let bounds = match bounds_of(&bounds, &place) {
+                Ok(bounds) => bounds,
+                Err(lack) => {
+                    translated.lacks.insert(place, lack);
+                    continue;
+                }
             };
             let side = bounds.side(&place.0, place.1);
             let wish = match map.answer(&positions, &side) {
@@ -254,9 +264,12 @@ impl KafkaGroupMap {
         let shared = self.neighbours.lock().await.shared().await;
         for Back { key, places, answer } in backs {
             let place = own(&key);
-            let Some(bounds) = bounds.get(&place) else {
-                translated.lacks.insert(place, Lack::NoTarget);
-                continue;
+            let bounds = match bounds_of(&bounds, &place) {
+                Ok(bounds) => bounds,
+                Err(lack) => {
+                    translated.lacks.insert(place, lack);
+                    continue;
+                }
             };
             // Copies of an older incarnation of the topic, or a place that has an answer.
             if key.topic_id.is_other_than(bounds.id()) || translated.wishes.contains_key(&place) {
@@ -288,6 +301,14 @@ impl KafkaGroupMap {
 impl Drop for KafkaGroupMap {
     fn drop(&mut self) {
         std::iter::once(&self.reading).chain(&self.back).for_each(|reading| lock(reading).close());
+    }
+}
+
+fn bounds_of<'a>(all: &'a AllBounds, place: &Place) -> Result<&'a TargetBounds, Lack> {
+    match all.get(place) {
+        Some(Ok(bounds)) => Ok(bounds),
+        Some(Err(reason)) => Err(Lack::Unreadable(Arc::clone(reason))),
+        None => Err(Lack::NoTarget),
     }
 }
 

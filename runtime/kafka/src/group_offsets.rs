@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use strait_core::config::GroupSelector;
 use strait_core::control::turn::REQUEST_MAX;
 use strait_core::groups::{Committed, GroupOffset, Place, Write, Written};
-use strait_flow::ports::{Class, GroupOffsets, PortError};
+use strait_flow::ports::{Class, GroupList, GroupOffsets, PortError};
 use tokio::task::JoinHandle;
 
 use crate::config::ClusterConfig;
@@ -41,13 +41,11 @@ impl GroupOffsets for KafkaGroupOffsets {
         self.selector.selects(group)
     }
 
-    async fn list(&self) -> Result<Vec<Arc<str>>, PortError> {
+    async fn list(&self) -> Result<GroupList, PortError> {
         let listed = self.source.ask(|client| client.consumer_groups(REQUEST_MAX)).await?;
-        if let Some(error) = listed.error {
-            return Err(port_error(&*self.source.context, &error));
-        }
-        let names = listed.names.into_iter().filter(|name| self.selector.selects(name));
-        Ok(names.map(Into::into).collect())
+        let names = listed.names.into_iter().filter(|name| self.selector.selects(name)).map(Into::into).collect();
+        let missing = listed.error.map(|error| port_error(&*self.source.context, &error));
+        Ok(GroupList { names, missing })
     }
 
     async fn at_source(&self, groups: &[Arc<str>]) -> Vec<Result<Committed, PortError>> {

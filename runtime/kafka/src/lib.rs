@@ -52,7 +52,7 @@ pub use discovery::KafkaDiscovery;
 pub use ffi::{MockCluster, refused_value, tune_allocator};
 pub use group_map::KafkaGroupMap;
 pub use group_offsets::KafkaGroupOffsets;
-pub use map_log::{Committed, MapLog, TargetBounds, positions_of};
+pub use map_log::{AllBounds, Committed, MapLog, TargetBounds, positions_of};
 pub use map_tail::KafkaMapFeed;
 pub use membership::KafkaMembership;
 pub use mm2::KafkaMm2;

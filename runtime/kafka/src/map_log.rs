@@ -51,6 +51,9 @@ impl TargetBounds {
     }
 }
 
+/// Bounds of target partitions, or why one has none.
+pub type AllBounds = BTreeMap<(Arc<str>, i32), Result<TargetBounds, Arc<str>>>;
+
 /// The ends of a link, to translate offsets between them.
 pub struct MapLog {
     link: String,
@@ -98,14 +101,12 @@ impl MapLog {
         self.source.ask(move |client| queries::topic_ids(client, &topics, timeout)).await
     }
 
-    /// Returns those of these target partitions that exist, as they are now.
+    /// Returns those of these target partitions that exist, as they are now. One that cannot be
+    /// asked, without a leader for instance, has the reason in place of its bounds.
     ///
     /// # Errors
     /// [`PortError`].
-    pub async fn target_bounds(
-        &self,
-        partitions: Vec<(Arc<str>, i32)>,
-    ) -> Result<BTreeMap<(Arc<str>, i32), TargetBounds>, PortError> {
+    pub async fn target_bounds(&self, partitions: Vec<(Arc<str>, i32)>) -> Result<AllBounds, PortError> {
         let timeout = self.timeout;
         let answer = self.target.ask(move |client| {
             let topics: Vec<Arc<str>> = partitions.iter().map(|(topic, _)| Arc::clone(topic)).collect();
@@ -115,13 +116,15 @@ impl MapLog {
                 .filter(|(topic, _)| ids.contains_key(topic))
                 .map(|(topic, partition)| Place::of(&**topic, *partition))
                 .collect();
-            let starts = queries::list(client, &places, OffsetSpec::Earliest, true, timeout)?;
-            let ends = queries::list(client, &places, OffsetSpec::Latest, true, timeout)?;
+            let starts = queries::list_each(client, &places, OffsetSpec::Earliest, true, timeout)?;
+            let mut ends = queries::list_each(client, &places, OffsetSpec::Latest, true, timeout)?;
             let bounds = starts.into_iter().filter_map(|(place, start)| {
-                let end = TargetOffset(*ends.get(&place)?);
+                let end = ends.remove(&place)?;
                 let topic: Arc<str> = place.0.into();
                 let id = ids.get(&topic).copied().unwrap_or(TopicId::UNKNOWN);
-                Some(((topic, place.1), TargetBounds { id, start: TargetOffset(start), end }))
+                let bounds = |start, end| TargetBounds { id, start: TargetOffset(start), end: TargetOffset(end) };
+                let both = start.and_then(|start| Ok(bounds(start, end?)));
+                Some(((topic, place.1), both.map_err(|error| error.to_string().into())))
             });
             Ok(bounds.collect())
         });

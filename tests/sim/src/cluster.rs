@@ -200,6 +200,7 @@ impl Cluster {
             works.push(Arc::new(GroupWork::new(
                 "sim".into(),
                 (Arc::clone(&groups) as _, groups as _),
+                true,
                 Arc::clone(ports) as _,
                 Arc::clone(ports) as _,
                 Arc::clone(status),

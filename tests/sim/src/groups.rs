@@ -10,7 +10,7 @@ use strait_core::control::SourcePlace;
 use strait_core::groups::{Committed, GroupOffset, Lack, Place, Translated, Wish, Write, Written};
 use strait_core::map::{Answer, Exactness, NoAnswer, Why};
 use strait_core::{PartitionKey, SourceOffset, TargetOffset, TopicId};
-use strait_flow::ports::{GroupMap, GroupOffsets, PortError};
+use strait_flow::ports::{Class, GroupList, GroupMap, GroupOffsets, PortError};
 
 use crate::world::{Bug, Sim, TIMEOUT_MS, World};
 
@@ -34,8 +34,16 @@ impl GroupOffsets for SimGroups {
         true
     }
 
-    async fn list(&self) -> Result<Vec<Arc<str>>, PortError> {
-        self.sim.call("listing groups", |world| world.groups.names()).await
+    async fn list(&self) -> Result<GroupList, PortError> {
+        let list = |world: &mut World| {
+            let mut names = world.groups.names();
+            // One broker does not answer, and has some of them.
+            let is_whole = !world.rng.chance(50);
+            names.retain(|_| is_whole || world.rng.chance(500));
+            let missing = || PortError::new(Class::Retry, "listing groups", "a broker did not answer");
+            GroupList { names, missing: (!is_whole).then(missing) }
+        };
+        self.sim.call("listing groups", list).await
     }
 
     async fn at_source(&self, groups: &[Arc<str>]) -> Vec<Result<Committed, PortError>> {

@@ -118,3 +118,13 @@ fn plugins_that_loosen_the_border_unasked_are_found() {
 fn a_border_that_does_not_hold_what_its_plugins_protect_is_found() {
     is_found(Bug::SaysLess, 500, &["and its border holds only"]);
 }
+
+#[test]
+fn a_process_that_does_not_see_what_groups_have_on_the_target_is_found() {
+    is_found(Bug::GroupBlind, 2_000, &["reads on the target", "skips source record"]);
+}
+
+#[test]
+fn groups_that_are_put_too_far_are_found() {
+    is_found(Bug::GroupSkips, 2_000, &["skips source record", "is at"]);
+}

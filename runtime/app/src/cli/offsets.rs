@@ -28,6 +28,10 @@ pub struct Positions {
     /// Name of MirrorMaker 2's connector, for -o records.
     #[arg(long, value_name = "NAME", default_value = "MirrorSourceConnector")]
     pub connector: String,
+    /// Name of the source cluster in MirrorMaker 2's positions, if it is another one than the
+    /// link's (source.cluster.alias).
+    #[arg(long, value_name = "ALIAS")]
+    pub source_alias: Option<String>,
     /// How to print them.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: PositionsOutput,

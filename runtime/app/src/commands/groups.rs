@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use strait_core::config::Link;
 use strait_core::control::{Control, ControlRecord, GroupPartition, GroupRecord};
-use strait_core::groups::{Committed, Lack, Place, Translated, Verdict, Wish, judge};
+use strait_core::groups::{Committed, Lack, Place, Translated, Verdict, Wish, judge, resumes_at};
 use strait_core::map::Exactness;
 use strait_core::{SourceOffset, TargetOffset};
 use strait_flow::ports::{ControlLog as _, GroupMap as _, GroupOffsets as _};
 use strait_kafka::{ClusterConfig, KafkaControl, KafkaGroupMap, KafkaGroupOffsets};
 
-use super::offsets::{explain, reason};
+use super::offsets::{explain, reason, unreadable};
 use super::{End, REQUEST, block_on, cluster_of, ends_of, failed, link_of, load, print, reach};
 use crate::cli::Output;
 use crate::cli::groups::{GroupsCommand, GroupsList, GroupsResync};
@@ -55,12 +55,14 @@ struct InPartition {
 #[derive(Debug, Serialize)]
 struct Group {
     group: Arc<str>,
-    /// `link`, `target`, or `nobody` where nothing is written yet.
+    /// `link`, `target`, `nobody` where nothing is written yet, or `unknown`.
     owner: &'static str,
     /// Why the group is the target's.
     taken: Option<String>,
-    /// The source has the group.
-    on_source: bool,
+    /// The source has the group; none where it did not list all of its groups.
+    on_source: Option<bool>,
+    /// Why a cluster does not say what the group has.
+    error: Option<String>,
     partitions: Vec<InPartition>,
 }
 
@@ -95,7 +97,8 @@ async fn read(
     let offsets = KafkaGroupOffsets::new(source, target, &link.name, selector.clone());
     let map = KafkaGroupMap::new(source, target, link, links, REQUEST).map_err(text)?;
     let control = KafkaControl::new(target, &link.name, REQUEST).read().await.map_err(text)?;
-    let listed: BTreeSet<Arc<str>> = offsets.list().await.map_err(text)?.into_iter().collect();
+    let listing = offsets.list().await.map_err(text)?;
+    let listed: BTreeSet<Arc<str>> = listing.names.into_iter().collect();
     let known = control.groups().keys().map(|(group, _)| Arc::clone(group)).filter(|group| selector.selects(group));
     let mut names: Vec<Arc<str>> = listed.iter().cloned().chain(known).collect();
     names.sort();
@@ -115,14 +118,34 @@ async fn read(
     let (at_source, at_target) = (offsets.at_source(&names).await, offsets.at_target(&names).await);
     let mut groups = Vec::new();
     for ((name, committed), there) in names.into_iter().zip(at_source).zip(at_target) {
-        let translated = map.translate(&committed.map_err(text)?).await.map_err(text)?;
-        let on_source = listed.contains(&name);
-        groups.push(group(name, on_source, &translated, &there.map_err(text)?, &control));
+        let on_source = Some(listed.contains(&name)).filter(|found| *found || listing.missing.is_none());
+        // What cannot be read of one hides no other.
+        let (committed, there) = match (committed, there) {
+            (Ok(committed), Ok(there)) => (committed, there),
+            (Err(error), _) | (_, Err(error)) => {
+                groups.push(Group::unread(name, on_source, error.to_string()));
+                continue;
+            }
+        };
+        let translated = map.translate(&committed).await.map_err(text)?;
+        groups.push(group(name, on_source, &translated, &there, &control));
     }
     Ok(groups)
 }
 
-fn group(name: Arc<str>, on_source: bool, translated: &Translated, there: &Committed, control: &Control) -> Group {
+impl Group {
+    fn unread(group: Arc<str>, on_source: Option<bool>, error: String) -> Self {
+        Self { group, owner: "unknown", taken: None, on_source, error: Some(error), partitions: Vec::new() }
+    }
+}
+
+fn group(
+    name: Arc<str>,
+    on_source: Option<bool>,
+    translated: &Translated,
+    there: &Committed,
+    control: &Control,
+) -> Group {
     let records: BTreeMap<&Arc<str>, &GroupRecord> = control
         .groups()
         .iter()
@@ -157,7 +180,7 @@ fn group(name: Arc<str>, on_source: bool, translated: &Translated, there: &Commi
         (None, false) => "link",
     };
     let partitions = places.iter().map(|place| in_partition(place, known(place), translated, there)).collect();
-    Group { group: name, owner, taken, on_source, partitions }
+    Group { group: name, owner, taken, on_source, error: None, partitions }
 }
 
 fn in_partition(
@@ -179,7 +202,8 @@ fn in_partition(
         there: there.get(place).map(|found| found.offset),
         written: known.and_then(|known| known.written),
     };
-    let Some(Wish { answer, source, .. }) = translated.wishes.get(place) else { return none };
+    let Some(wish) = translated.wishes.get(place) else { return none };
+    let Wish { answer, source, .. } = wish;
     let (re_reads, why) = match answer.exactness {
         Exactness::Exact => (Some(0), None),
         Exactness::ReReads(count) => {
@@ -194,7 +218,7 @@ fn in_partition(
     });
     InPartition {
         source: source.collect(),
-        offset: Some(answer.offset),
+        offset: Some(resumes_at(known, wish)),
         exact: answer.exactness == Exactness::Exact,
         re_reads,
         ahead: answer.ahead,
@@ -207,6 +231,7 @@ fn why(lack: &Lack) -> String {
     match lack {
         Lack::NoAnswer(why) => explain(why),
         Lack::NoTarget => "no_target_partition: the target does not have it".to_owned(),
+        Lack::Unreadable(reason) => unreadable(reason),
         Lack::SharedTarget(other) => {
             format!("shared_target: link {other} writes to the topic too, so neither keeps offsets there")
         }
@@ -226,9 +251,14 @@ fn show(args: &GroupsList, groups: &[Group]) -> Result<String, End> {
         let owner = match (&group.taken, group.owner) {
             (Some(taken), _) => format!("the target's: {taken}"),
             (None, "nobody") => "nothing is written yet".to_owned(),
+            (None, "unknown") => "not known".to_owned(),
             (None, _) => "the link's".to_owned(),
         };
-        let gone = if group.on_source { "" } else { " (gone from the source)" };
+        let gone = match (&group.error, group.on_source) {
+            (Some(error), _) => format!(" ({error})"),
+            (None, Some(false)) => " (gone from the source)".to_owned(),
+            (None, _) => String::new(),
+        };
         text.push_str(&format!("{}{gone}: {owner}\n", group.group));
         for partition in &group.partitions {
             text.push_str(&format!("  {}\n", line(partition)));

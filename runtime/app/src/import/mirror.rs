@@ -45,10 +45,11 @@ impl Mirror {
             format!("{start}consumer.isolation.level"),
         ];
         let transforms = [format!("{start}transforms"), "transforms".to_owned()];
+        let alias = [start.as_str(), ""].into_iter().find_map(|start| value(format!("{start}source.cluster.alias")));
         let flush = of_target("offset.flush.interval.ms").and_then(|value| value.parse().ok());
         Self {
             link: format!("{source}-{target}"),
-            source: (*source).to_owned(),
+            source: alias.unwrap_or_else(|| (*source).to_owned()),
             offsets_topic: own.or(offsets).unwrap_or_else(|| format!("mm2-offsets.{source}.internal")),
             group: of_target("group.id").unwrap_or_else(|| format!("{source}-mm2")),
             connector: None,

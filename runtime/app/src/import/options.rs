@@ -8,8 +8,8 @@ use super::properties::Property;
 
 /// Groups that MirrorMaker 2 leaves out where the file sets none.
 const GROUPS_EXCLUDED: [&str; 3] = ["console-consumer-.*", "connect-.*", "__.*"];
-/// Said of groups whose offsets MirrorMaker 2 does not write.
-const UNSYNCED: &str = "no offsets of groups are written there either (sync.group.offsets.enabled is not true); the option groups makes the link keep them on the target";
+/// Said of groups whose offsets MirrorMaker 2 neither writes nor has checkpoints of.
+const UNUSED: &str = "MirrorMaker 2 does nothing with groups (emit.checkpoints.enabled and sync.group.offsets.enabled); the option groups makes the link keep their offsets on the target";
 /// Longest interval at which new topics are looked for, in seconds.
 const DISCOVER_S_MAX: u64 = 5;
 
@@ -30,7 +30,7 @@ impl Flow<'_> {
         self.report.option(&property, format!("discover_s = {seconds}"));
     }
 
-    /// Takes over the consumer groups, where any are named or their offsets are synced.
+    /// Takes over the consumer groups, where their offsets are written or have checkpoints.
     pub(super) fn groups(&mut self, link: &mut Map<String, Value>) {
         let groups = self.get("groups");
         let excluded = self.get_either("groups.exclude", "groups.blacklist");
@@ -38,10 +38,10 @@ impl Flow<'_> {
         let is_synced = synced.as_ref().is_some_and(Property::is_true);
         let list = groups.as_ref().map_or_else(|| vec![".*".to_owned()], Property::list);
         let all = [&groups, &excluded, &synced];
-        // MirrorMaker 2 writes offsets only if that is switched on, and so must a link.
-        let unused = match (list.is_empty(), is_synced) {
+        let has_checkpoints = self.get("emit.checkpoints.enabled").as_ref().is_none_or(Property::is_true);
+        let unused = match (list.is_empty(), is_synced || has_checkpoints) {
             (true, _) => Some(GROUPS),
-            (_, false) => Some(UNSYNCED),
+            (_, false) => Some(UNUSED),
             _ => None,
         };
         if let Some(note) = unused {
@@ -54,9 +54,14 @@ impl Flow<'_> {
             None => GROUPS_EXCLUDED.map(str::to_owned).to_vec(),
         };
         link.insert("groups_exclude".to_owned(), json!(left_out));
+        // MirrorMaker 2 writes offsets only if that is switched on, and so must a link.
+        if !is_synced {
+            set_in(link, "sync", "groups", json!(false));
+        }
+        let written = format!("sync.groups = {is_synced}");
         for (property, said) in all
             .into_iter()
-            .zip(["groups", "groups_exclude", "groups: the link keeps their offsets on the target"])
+            .zip(["groups", "groups_exclude", &written])
             .filter_map(|(p, said)| Some((p.as_ref()?, said)))
         {
             self.report.option(property, said);

@@ -315,6 +315,7 @@ impl Planned {
         let work = GroupWork::new(
             link.name.as_str().into(),
             (offsets, map),
+            link.sync.groups,
             Arc::clone(&self.clock),
             Arc::clone(&self.board) as Arc<dyn EventSink>,
             Arc::clone(&self.status),

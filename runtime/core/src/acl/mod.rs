@@ -108,6 +108,8 @@ pub enum When {
     Deletes,
     /// Those that keep offsets of groups.
     KeepsGroups,
+    /// Those of them that write these offsets on the target.
+    WritesGroups,
     /// Those that write for MirrorMaker 2's clients on the target.
     WritesMm2,
     /// Those of them with `manage_topics`.
@@ -134,6 +136,7 @@ impl When {
             Self::SyncsAcls => link.sync.acls,
             Self::Deletes => link.on_deleted == OnDeleted::Delete,
             Self::KeepsGroups => !link.groups.is_empty(),
+            Self::WritesGroups => !link.groups.is_empty() && link.sync.groups,
             Self::WritesMm2 => mm2_topics(link, Side::Target).next().is_some(),
             Self::ManagesMm2 => link.manage_topics && Self::WritesMm2.is(link),
             Self::BeatsOnSource => mm2_topics(link, Side::Source).next().is_some(),

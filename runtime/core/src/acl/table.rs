@@ -23,7 +23,7 @@ pub static RIGHTS: [Right; 39] = {
     use Operation::{Alter, AlterConfigs, Create, Delete, Describe, DescribeConfigs, IdempotentWrite, Read, Write};
     use When::{
         Always, AtLeastOnce, BeatsOnSource, Deletes, ExactlyOnce, KeepsGroups, Manages, ManagesBeatsOnSource,
-        ManagesMm2, ManagesQuarantine, Quarantines, ReadsConfigs, SyncsAcls, SyncsConfigs, WritesMm2,
+        ManagesMm2, ManagesQuarantine, Quarantines, ReadsConfigs, SyncsAcls, SyncsConfigs, WritesGroups, WritesMm2,
     };
     [
         right(
@@ -278,14 +278,14 @@ pub static RIGHTS: [Right; 39] = {
         right(
             SyncedTargetGroups,
             Read,
-            (KeepsGroups, Useful),
+            (WritesGroups, Useful),
             "reads and writes the offsets of the groups that the option groups names",
             "nothing is written for them (event group_refused)",
         ),
         right(
             TargetTopics,
             Read,
-            (KeepsGroups, Useful),
+            (WritesGroups, Useful),
             "brokers ask for it when offsets of groups are written",
             "no offset in the topic is written (event group_refused)",
         ),

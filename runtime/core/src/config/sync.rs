@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The properties that target topics take over from their source topics. Settings that decide how
 /// long records live and how large they may be are taken over when Strait creates a topic. From
 /// then on it follows the source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sync {
     /// Number of replicas of the target topics that Strait creates. If the target refuses it, the
@@ -42,6 +42,29 @@ pub struct Sync {
     /// "User:app-eu"`. Others keep their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub principals: BTreeMap<String, String>,
+    /// Whether the offsets of the groups that the option `groups` names are written on the target.
+    /// With `false` they are only translated: MirrorMaker's clients find the answers in the
+    /// checkpoints (`mm2.checkpoints`), and the groups on the target stay as they are. That is
+    /// `sync.group.offsets.enabled = false`, MirrorMaker 2's default.
+    #[serde(default = "default_groups")]
+    pub groups: bool,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            replication: Replication::default(),
+            configs: SyncConfigs::default(),
+            configs_exclude: Vec::new(),
+            acls: false,
+            principals: BTreeMap::new(),
+            groups: default_groups(),
+        }
+    }
+}
+
+fn default_groups() -> bool {
+    true
 }
 
 /// Settings that the target takes over.

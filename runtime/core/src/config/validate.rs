@@ -320,6 +320,10 @@ impl Check<'_> {
             }
         }
         self.sync(&at.key("sync"), &link.sync);
+        if !link.sync.groups && !link.groups.is_empty() && !link.mm2.checkpoints {
+            let text = "nobody gets the answers for the groups: write them (sync.groups = true) or their checkpoints (mm2.checkpoints = true), or list no groups";
+            self.value(&at.key("sync").key("groups"), What::Conflict(text.to_owned()));
+        }
         if link.on_deleted == OnDeleted::Delete && !link.manage_topics {
             let text = "the link deletes only topics that it has created, and manage_topics = false says that it \
                         creates none: take one of both out";

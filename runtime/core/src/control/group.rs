@@ -31,6 +31,9 @@ pub struct GroupPartition {
     /// The offset that the link has written, as the target has confirmed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<TargetOffset>,
+    /// When that was, in milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_at: Option<i64>,
     /// The group's source offsets that it stands for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub source: Vec<SourcePlace>,

@@ -55,6 +55,7 @@ fn records_are_written_as_they_always_were() {
     };
     let in_partition = GroupPartition {
         written: Some(TargetOffset(50)),
+        written_at: Some(4),
         source: vec![at(70)],
         intended: Some(Intent { offset: TargetOffset(60), source: vec![at(90)] }),
         orphans: vec![Orphan { offset: TargetOffset(40), at: 5 }],
@@ -104,7 +105,7 @@ fn records_are_written_as_they_always_were() {
         (
             ControlRecord::Group("billing".into(), "eu.orders".into(), Some(Arc::new(group))),
             r#"{"kind":"group","group":"billing","topic":"eu.orders"}"#,
-            r#"{"partitions":{"2":{"written":50,"source":[["orders","01010101010101010101010101010101",2,70]],"intended":{"offset":60,"source":[["orders","01010101010101010101010101010101",2,90]]},"orphans":[[40,5]]}},"taken":{"partition":2,"found":7,"at":5},"resync":true}"#,
+            r#"{"partitions":{"2":{"written":50,"written_at":4,"source":[["orders","01010101010101010101010101010101",2,70]],"intended":{"offset":60,"source":[["orders","01010101010101010101010101010101",2,90]]},"orphans":[[40,5]]}},"taken":{"partition":2,"found":7,"at":5},"resync":true}"#,
         ),
     ];
     for (record, key, value) in &vectors {

@@ -5,6 +5,7 @@
 //! it, which a fenced process cannot have. And as the last batch of a fenced process may still be
 //! on its way, its successor waits before the first of its own.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,11 +139,12 @@ impl Turn {
 
     /// Has records written with one of the next transactions.
     pub fn write(&mut self, records: impl IntoIterator<Item = ControlRecord>, now: Duration) {
-        for record in records {
-            // The newest one of a key counts.
-            self.pending.retain(|pending| pending.key() != record.key());
-            self.pending.push(record);
-        }
+        // The newest one of a key counts.
+        self.pending.extend(records);
+        let mut seen = HashSet::new();
+        self.pending.reverse();
+        self.pending.retain(|record| seen.insert(record.key()));
+        self.pending.reverse();
         if !self.pending.is_empty() {
             self.changed.get_or_insert(now);
         }

@@ -35,7 +35,7 @@ pub fn judge(
     wish: Option<&Wish>,
     (resync, again): (bool, bool),
 ) -> Verdict {
-    let wanted = wish.map(|wish| wanted(known, wish));
+    let wanted = wish.map(|wish| resumes_at(known, wish));
     // Without an answer nothing is written where there is nothing: the log may be another one.
     let Some(found) = found else { return wanted.map_or(Verdict::Leave, Verdict::Write) };
     let is_ours = resync || wanted == Some(found) || known.is_some_and(|known| is_ours(known, found));
@@ -62,9 +62,11 @@ pub fn judge(
     Verdict::Write(wanted)
 }
 
-/// Returns the offset that a wish asks for. Where the offset map does not reach back to the group
-/// any more, what was written for it when it did is better than the start of the log.
-fn wanted(known: Option<&GroupPartition>, wish: &Wish) -> TargetOffset {
+/// Returns the offset at which a group resumes that has this wish. Where the offset map does not
+/// reach back to the group any more, what was written for it when it did is better than the start
+/// of the log.
+#[must_use]
+pub fn resumes_at(known: Option<&GroupPartition>, wish: &Wish) -> TargetOffset {
     let is_before_map = wish.answer.exactness == Exactness::Inexact(Why::BeforeMap);
     let stored = known.filter(|known| is_before_map && !fell(&known.source, &wish.source)).and_then(|k| k.written);
     stored.map_or(wish.answer.offset, |stored| stored.max(wish.answer.offset))

@@ -16,7 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use judge::{Verdict, judge};
+pub use judge::{Verdict, judge, resumes_at};
 pub use neighbour::Neighbour;
 pub use sync::{GroupSync, State};
 
@@ -57,6 +57,8 @@ pub enum Lack {
     NoAnswer(NoAnswer),
     /// The target does not have the partition.
     NoTarget,
+    /// The target gives no bounds of the partition, for this reason.
+    Unreadable(Arc<str>),
     /// The offset map is not read yet.
     MapUnread,
     /// This other link writes to the topic too: a position in one of their sources says nothing of

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Committed, GroupOffset, Lack, Place, Translated, Verdict, Wish, Write, Written, judge};
+use super::{Committed, GroupOffset, Lack, Place, Translated, Verdict, Wish, Write, Written, judge, resumes_at};
 use crate::control::{Control, ControlRecord, GroupPartition, GroupRecord, Intent, Orphan, SourcePlace, TakenOver};
 use crate::event::GroupEvent;
 use crate::map::{Exactness, NoAnswer};
@@ -13,7 +13,7 @@ use crate::offset::TargetOffset;
 /// How often a group's offsets on the target are looked at when nothing changes: they expire.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How often an offset is written again that has not changed.
-const WRITE_AGAIN: Duration = Duration::from_secs(24 * 3600);
+const WRITE_AGAIN_MS: i64 = 24 * 3600 * 1000;
 /// Least time between two writes of one group.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 /// When a group with members is retried.
@@ -60,8 +60,6 @@ struct Group {
     looked: Option<Duration>,
     /// Nothing is asked of the target before.
     not_before: Duration,
-    /// When each offset was written last, in this turn.
-    written: BTreeMap<Place, Duration>,
     /// Topics whose records are not written yet.
     unsaved: BTreeSet<Arc<str>>,
     /// The intents are in the control topic.
@@ -77,15 +75,13 @@ struct Group {
 #[derive(Debug, Default)]
 pub struct GroupSync {
     groups: BTreeMap<Arc<str>, Group>,
-    /// When the turn began: what was written before is as good as written then.
-    began: Duration,
 }
 
 impl GroupSync {
     /// Begins a turn with what the control topic says. What was intended then may be written or
     /// not, now or later.
     #[must_use]
-    pub fn of(control: &Control, now: Duration, unix_ms: i64) -> Self {
+    pub fn of(control: &Control, unix_ms: i64) -> Self {
         let mut groups: BTreeMap<Arc<str>, Group> = BTreeMap::new();
         for ((name, topic), record) in control.groups() {
             let group = groups.entry(Arc::clone(name)).or_default();
@@ -96,7 +92,7 @@ impl GroupSync {
             }
             group.topics.insert(Arc::clone(topic), record);
         }
-        Self { groups, began: now }
+        Self { groups }
     }
 
     /// Takes what a group's source offsets are on the target.
@@ -122,6 +118,12 @@ impl GroupSync {
         if let Some(group) = self.groups.get_mut(name) {
             group.is_gone = false;
         }
+    }
+
+    /// Returns the offset at which a group resumes at a place where it has this wish.
+    #[must_use]
+    pub fn resumes(&self, name: &Arc<str>, place: &Place, wish: &Wish) -> TargetOffset {
+        resumes_at(self.groups.get(name).and_then(|group| group.known(place)), wish)
     }
 
     /// Returns the groups that the link has written.
@@ -156,10 +158,9 @@ impl GroupSync {
 
     /// Compares what a group has on the target with what it is to have.
     pub fn look(&mut self, name: &Arc<str>, found: &Committed, now: Duration, unix_ms: i64) -> Vec<GroupEvent> {
-        let began = self.began;
         let Some(group) = self.groups.get_mut(name) else { return Vec::new() };
         (group.is_new, group.looked) = (false, Some(now));
-        group.compare(name, found, (now, began), unix_ms)
+        group.compare(name, found, now, unix_ms)
     }
 
     /// The target does not say what the group has there: nothing is written, and it is asked again.
@@ -220,6 +221,11 @@ impl GroupSync {
         group.wrote(name, answers, now, unix_ms)
     }
 
+    /// Takes the states of groups from their answers alone, where nobody writes them.
+    pub fn judge_answers(&mut self) {
+        self.groups.values_mut().for_each(Group::set_state);
+    }
+
     /// Returns what each group is like on the target. Those that read none of the link's topics are
     /// left out.
     pub fn states(&self) -> impl Iterator<Item = (&Arc<str>, State)> {
@@ -275,20 +281,13 @@ impl Group {
         self.topics.entry(Arc::clone(topic)).or_default().partitions.entry(*partition).or_default()
     }
 
-    fn compare(
-        &mut self,
-        name: &Arc<str>,
-        found: &Committed,
-        (now, began): (Duration, Duration),
-        unix_ms: i64,
-    ) -> Vec<GroupEvent> {
+    fn compare(&mut self, name: &Arc<str>, found: &Committed, now: Duration, unix_ms: i64) -> Vec<GroupEvent> {
         let resync = self.is_given_back();
         let verdicts: Vec<(Place, Verdict)> = self
             .places()
             .into_iter()
             .map(|place| {
-                let last = self.written.get(&place).copied().unwrap_or(began);
-                let flags = (resync, now >= last + WRITE_AGAIN || self.keeps_other(found, &place));
+                let flags = (resync, self.may_expire(&place, unix_ms) || self.keeps_other(found, &place));
                 let verdict = judge(self.known(&place), at(found, &place), self.wish(&place), flags);
                 (place, verdict)
             })
@@ -314,6 +313,7 @@ impl Group {
                 Verdict::Adopt(offset) => {
                     let known = self.known_mut(&place);
                     (known.written, known.source) = (Some(offset), source.unwrap_or_default());
+                    known.written_at = Some(unix_ms);
                 }
                 Verdict::Write(offset) => {
                     let known = self.known_mut(&place);
@@ -332,6 +332,13 @@ impl Group {
         }
         self.is_announced = false;
         events
+    }
+
+    /// Returns whether the offset was written so long ago that it is written again. It counts from
+    /// the last write by any coordinator: one that begins more often would never come to it.
+    fn may_expire(&self, place: &Place, unix_ms: i64) -> bool {
+        let written = self.known(place).filter(|known| known.written.is_some());
+        written.is_some_and(|known| known.written_at.is_none_or(|at| unix_ms.saturating_sub(at) >= WRITE_AGAIN_MS))
     }
 
     /// Returns whether the group keeps something else beside its offset on the source.
@@ -426,7 +433,7 @@ impl Group {
             match answer {
                 Written::Taken => {
                     (known.written, known.source, known.intended) = (Some(intent.offset), intent.source, None);
-                    self.written.insert(place, now);
+                    known.written_at = Some(unix_ms);
                     continue;
                 }
                 Written::Unknown(_) => give_up(known, unix_ms),

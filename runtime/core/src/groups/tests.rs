@@ -100,13 +100,14 @@ fn an_offset_is_written_over_what_is_ours_alone() {
 /// Lets the machine look, save and write, as the coordinator does, against a target that answers
 /// so.
 fn round(sync: &mut GroupSync, control: &mut Control, offset: &mut Option<i64>, now: Duration, answer: &Written) {
+    let unix_ms = i64::try_from(now.as_millis()).unwrap();
     for name in sync.due(now) {
-        sync.look(&name, &found(*offset), now, 0);
+        sync.look(&name, &found(*offset), now, unix_ms);
     }
     let records = sync.records();
     control.wrote(&records);
     for name in sync.announced() {
-        let (writes, _) = sync.writes(&name, &found(*offset), 0);
+        let (writes, _) = sync.writes(&name, &found(*offset), unix_ms);
         let taken = *answer == Written::Taken;
         let answers = writes.iter().map(|write| {
             if taken {
@@ -115,7 +116,7 @@ fn round(sync: &mut GroupSync, control: &mut Control, offset: &mut Option<i64>, 
             (write.place.clone(), answer.clone())
         });
         let answers = answers.collect();
-        sync.wrote(&name, &answers, now, 0);
+        sync.wrote(&name, &answers, now, unix_ms);
         let records = sync.records();
         control.wrote(&records);
     }
@@ -124,7 +125,7 @@ fn round(sync: &mut GroupSync, control: &mut Control, offset: &mut Option<i64>, 
 #[test]
 fn a_group_is_written_once_a_second_and_looked_at_each_thirty() {
     let (mut control, mut offset) = (Control::default(), None);
-    let mut sync = GroupSync::of(&control, Duration::ZERO, 0);
+    let mut sync = GroupSync::of(&control, 0);
     sync.translated(&group(), translated(wish(10, 5)));
     round(&mut sync, &mut control, &mut offset, S, &Written::Taken);
     assert_eq!(offset, Some(5));
@@ -146,7 +147,7 @@ fn a_group_is_written_once_a_second_and_looked_at_each_thirty() {
     sync.translated(&group(), translated(other));
     round(&mut sync, &mut control, &mut offset, 110 * S, &Written::Taken);
     assert_eq!(offset, None);
-    let successor = GroupSync::of(&control, Duration::ZERO, 0);
+    let successor = GroupSync::of(&control, 0);
     assert_eq!(
         successor.kept(&group()).into_iter().map(|(at, kept)| (at.1, kept.offset)).collect::<Vec<_>>(),
         [(0, 20)]
@@ -155,10 +156,12 @@ fn a_group_is_written_once_a_second_and_looked_at_each_thirty() {
     sync.translated(&group(), translated(wish(20, 9)));
     round(&mut sync, &mut control, &mut offset, 150 * S, &Written::Taken);
     assert_eq!(offset, Some(9));
-    // Once a day it is written again.
+    // Once a day it is written again, also by one who has coordinated for a short time only.
     let mut other = Some(9);
     round(&mut sync, &mut control, &mut other, 80_000 * S, &Written::Unknown(String::new()));
     assert!(!sync.has_work());
+    let mut sync = GroupSync::of(&control, 80_000_000);
+    sync.translated(&group(), translated(wish(20, 9)));
     round(&mut sync, &mut control, &mut other, 90_000 * S, &Written::Active);
     assert_eq!(sync.states().next().map(|(_, state)| state), Some(State::Active));
     assert!(sync.due(90_004 * S).is_empty() && sync.due(90_005 * S).len() == 1, "an active group rests");
@@ -167,14 +170,14 @@ fn a_group_is_written_once_a_second_and_looked_at_each_thirty() {
 #[test]
 fn a_group_of_the_target_stays_so_until_it_is_given_back() {
     let (mut control, mut offset) = (Control::default(), Some(3));
-    let mut sync = GroupSync::of(&control, Duration::ZERO, 0);
+    let mut sync = GroupSync::of(&control, 0);
     sync.translated(&group(), translated(wish(10, 5)));
     let events = sync.look(&group(), &found(offset), S, 7);
     assert!(matches!(&events[..], [GroupEvent::TakenOver { found: TargetOffset(3), written: None, .. }]), "{events:?}");
     control.wrote(&sync.records());
     assert!(sync.announced().is_empty() && sync.due(100 * S).is_empty());
     // A successor knows.
-    let mut sync = GroupSync::of(&control, 100 * S, 8);
+    let mut sync = GroupSync::of(&control, 8);
     sync.translated(&group(), translated(wish(10, 5)));
     assert!(sync.due(200 * S).is_empty());
     assert_eq!(sync.states().next().map(|(_, state)| state), Some(State::TakenOver));
@@ -189,7 +192,7 @@ fn a_group_of_the_target_stays_so_until_it_is_given_back() {
             })
             .collect();
         control.wrote(&records);
-        let mut sync = GroupSync::of(&control, 300 * S, 9);
+        let mut sync = GroupSync::of(&control, 9);
         sync.translated(&group(), translated(wish(10, down)));
         round(&mut sync, &mut control, &mut offset, 301 * S, &Written::Taken);
         assert_eq!(offset, Some(down));
@@ -202,7 +205,7 @@ fn a_group_of_the_target_stays_so_until_it_is_given_back() {
 
 #[test]
 fn what_the_target_refuses_is_told_once() {
-    let mut sync = GroupSync::of(&Control::default(), Duration::ZERO, 0);
+    let mut sync = GroupSync::of(&Control::default(), 0);
     sync.translated(&group(), translated(wish(10, 5)));
     let mut now = S;
     let mut write = |answer: Written| {
@@ -256,7 +259,7 @@ proptest! {
     #[test]
     fn own_offsets_are_known_again_and_others_are_left(steps in steps()) {
         let (mut control, mut offset, mut at_source) = (Control::default(), None::<i64>, 20i64);
-        let mut sync = GroupSync::of(&control, Duration::ZERO, 0);
+        let mut sync = GroupSync::of(&control, 0);
         // Requests under way, and after how many steps they arrive.
         let mut late: Vec<(usize, i64)> = Vec::new();
         let mut read: Option<i64> = None;
@@ -273,7 +276,7 @@ proptest! {
             sync.translated(&group(), translated(wish(at_source, at_source * 2)));
             match step {
                 Step::Source(by) => at_source = (at_source + by).max(0),
-                Step::Crash => sync = GroupSync::of(&control, now, unix_ms),
+                Step::Crash => sync = GroupSync::of(&control, unix_ms),
                 Step::Expire if read.is_none() => offset = None,
                 Step::Expire => {}
                 Step::Read(by) => {

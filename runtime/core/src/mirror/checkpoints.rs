@@ -81,6 +81,8 @@ impl Checkpoints {
             let orphans = before.iter().map(|(_, offset)| Orphan { offset: *offset, at: unix_ms });
             let known = GroupPartition {
                 written: Some(*written),
+                // MirrorMaker 2 wrote it, nobody knows when.
+                written_at: None,
                 source: vec![SourcePlace { partition: key.clone(), offset: *upstream }],
                 intended: None,
                 orphans: orphans.collect(),
@@ -126,7 +128,7 @@ mod tests {
         let place: Place = ("aws.orders".into(), 0);
         let mut control = Control::default();
         control.wrote(&checkpoints.records(&[(place.clone(), key())].into(), 0));
-        let (group, mut sync): (Arc<str>, _) = ("billing".into(), GroupSync::of(&control, Duration::ZERO, 0));
+        let (group, mut sync): (Arc<str>, _) = ("billing".into(), GroupSync::of(&control, 0));
         let answer = Answer { offset: TargetOffset(answer), exactness, ahead: 0, not_copied: 0, left_out: 0 };
         let source = vec![SourcePlace { partition: key(), offset: SourceOffset(source) }];
         let wish = Wish { answer, source, metadata: Arc::default() };

@@ -9,6 +9,15 @@ use strait_core::groups::{Committed, Place, Translated, Write, Written};
 
 use super::PortError;
 
+/// Groups of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct GroupList {
+    /// Their names.
+    pub names: Vec<Arc<str>>,
+    /// Why the groups of some brokers are missing; `None` if the list is whole.
+    pub missing: Option<PortError>,
+}
+
 /// The offsets of consumer groups. Many groups are asked for at once; each has an answer of its
 /// own, in the order of the question.
 #[async_trait]
@@ -19,8 +28,8 @@ pub trait GroupOffsets: Send + Sync {
     /// Lists the groups of the source whose offsets the link keeps on the target.
     ///
     /// # Errors
-    /// [`PortError`] if the list is not whole.
-    async fn list(&self) -> Result<Vec<Arc<str>>, PortError>;
+    /// [`PortError`] if no broker answers.
+    async fn list(&self) -> Result<GroupList, PortError>;
 
     /// Reads what groups have committed on the source, whether or not a transaction of theirs is
     /// open.

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 pub use books::{BooksReader, OpenCount};
 pub use chain::{BorderCopies, Chain, ChainError, ChainFactory, Next, WarmUp};
 pub use control::{ControlEntry, ControlLog, ControlTail, ControlWriter, LinkWork, Now};
-pub use groups::{GroupMap, GroupOffsets};
+pub use groups::{GroupList, GroupMap, GroupOffsets};
 pub use mm2::{CheckpointSink, GroupAnswer, MapFeed, MapNews, MapTail, Mm2Record, Mm2Writer};
 pub use planner::Planner;
 pub use source::{Fetched, LogBounds, ReadEpoch, ReadFailure, ReadFrom, Source, StartAt};

@@ -12,7 +12,8 @@ use strait_e2e::{ConfigFolder, Isolation, Record, Strait, TestClient};
 use strait_test_cluster::{Cluster, KafkaJars};
 
 use crate::admin::{ADMIN, address_of, series};
-use crate::support::{Pair, SOON, Turn, link_between, now, record, single, stop, wait_event, wait_until};
+use crate::groups;
+use crate::support::{Pair, SOON, Turn, link, link_between, now, record, single, stop, wait_event, wait_until};
 
 const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtime/core/src/mm2/vectors.txt");
 
@@ -354,4 +355,40 @@ fn a_topic_heartbeats_of_somebodys_own_is_left_alone_and_holds_up_nothing() {
     assert_eq!(read(&client, "heartbeats").len(), 1, "nothing was written to it");
     assert!(!client.topics().unwrap().iter().any(|(name, _)| name == "a.heartbeats"), "and it was not copied");
     assert_eq!(strait.events("mm2_unwritable").len(), 1);
+}
+
+#[test]
+fn groups_that_are_only_translated_have_checkpoints_and_stay_as_they_are() {
+    let _turn = Turn::beside_another();
+    let pair = Pair::shared();
+    pair.at_source().create_topic("shown", 1, &[]).unwrap();
+    groups::write(&pair, "shown", 1, 0, 30);
+    commit(&pair.at_source(), "shown-1", "shown", &[(0, 12)]);
+    let more = format!("groups = [\"shown-.*\"]\nsync = {{ groups = false }}\n{}", groups::FILTER);
+    let config = pair.config(&(link("shown", &["shown"], 1, &more) + ADMIN));
+    let mut strait = Strait::run("shown", &config, &[]).unwrap();
+    let newest = |upstream: i64| {
+        wait_until(&format!("the checkpoint of {upstream}"), SOON, || {
+            let all = pair
+                .has_target_topic("source.checkpoints.internal")
+                .then(|| read(&pair.at_target(), "source.checkpoints.internal"))?;
+            let all = all.iter().filter_map(|r| Checkpoint::decode(r.key.as_deref()?, r.value.as_deref()?).ok());
+            all.filter(|found| found.group == "shown-1" && found.upstream == upstream).next_back()
+        })
+    };
+    for upstream in [12, 21] {
+        commit(&pair.at_source(), "shown-1", "shown", &[(0, upstream)]);
+        let found = newest(upstream);
+        // Every third record is dropped, this one among them.
+        let next = format!("key-0-{}", upstream + 1);
+        let copies = pair.at_target().read_records("source.shown", Isolation::Committed).unwrap();
+        let place = copies.iter().find(|copy| copy.key.as_deref() == Some(next.as_bytes())).unwrap().offset;
+        assert_eq!((found.topic.as_str(), found.partition, found.downstream), ("source.shown", 0, place));
+    }
+    let labels = "link=\"shown\",source=\"source\",target=\"target\"";
+    let page = crate::admin::get(&address_of(&strait), "/metrics").1;
+    assert_eq!(series(&page, &format!("strait_groups{{{labels},state=\"exact\"}}")), Some(1.0), "{page}");
+    assert_eq!(series(&page, &format!("strait_group_offsets_written_total{{{labels}}}")), Some(0.0), "{page}");
+    assert_eq!(committed(&pair.at_target(), "shown-1", "source.shown", 0), None);
+    stop(&mut strait);
 }

@@ -72,7 +72,7 @@ fn spec(loaded: &Loaded, link: &Link, mirror: &Mirror, connector: Option<&str>) 
         begins_at_end: link.start == Start::Latest,
         delivery: link.delivery,
         // Validation has refused patterns that do not parse.
-        groups: link.group_selector().ok().filter(|_| !link.groups.is_empty()),
+        groups: link.group_selector().ok().filter(|_| !link.groups.is_empty() && link.sync.groups),
         identity: compose::identity(loaded, link, None),
         process: rand::random(),
     }

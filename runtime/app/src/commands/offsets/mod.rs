@@ -11,7 +11,7 @@ use strait_core::map::{Answer, Exactness, LinkMap, NoAnswer, Why};
 use strait_core::progress::{Position, resume_point};
 use strait_core::{PartitionKey, SourceOffset, TargetOffset};
 use strait_flow::ports::PortError;
-use strait_kafka::{Committed, MapLog, TargetBounds, positions_of};
+use strait_kafka::{AllBounds, Committed, MapLog, TargetBounds, positions_of};
 
 use super::{End, REQUEST, block_on, ends_of, failed, link_of, load, print, print_message};
 use crate::cli::offsets::{OffsetsCommand, OffsetsOutput, Translate};
@@ -118,8 +118,10 @@ impl Translation<'_> {
             let mine: Vec<&PartitionKey> = sources.iter().copied().filter(|key| asked.contains_key(*key)).collect();
             let from = mine.iter().map(|key| place_of(key, asked.get(*key).map(|offset| offset.0))).collect();
             let to = |offset| Place { topic: Arc::clone(topic), partition: *partition, offset };
-            let Some(bounds) = bounds.get(&(Arc::clone(topic), *partition)) else {
-                return unanswered(from, to(None), format!("{topic}-{partition} does not exist on the target"));
+            let bounds = match bounds.get(&(Arc::clone(topic), *partition)) {
+                Some(Ok(bounds)) => bounds,
+                Some(Err(reason)) => return unanswered(from, to(None), unreadable(reason)),
+                None => return unanswered(from, to(None), format!("{topic}-{partition} does not exist on the target")),
             };
             if mine.iter().any(|key| begun.contains(key)) {
                 return unanswered(
@@ -197,15 +199,10 @@ impl Translation<'_> {
 
     /// Returns the source position of the reader in one source partition: the lowest of those by
     /// its target partitions.
-    fn back(
-        &self,
-        key: &PartitionKey,
-        map: &LinkMap,
-        bounds: &BTreeMap<(Arc<str>, i32), TargetBounds>,
-    ) -> Option<Translated> {
+    fn back(&self, key: &PartitionKey, map: &LinkMap, bounds: &AllBounds) -> Option<Translated> {
         let (mut from, mut lowest, mut exact) = (Vec::new(), None::<SourceOffset>, map.is_exactly_once());
         let mut unmapped = map.has_unnamed_targets(key);
-        let (mut silent, mut recreated) = (Vec::new(), false);
+        let (mut silent, mut recreated, mut unread) = (Vec::new(), false, None);
         for (topic, partition) in map.targets_of(key) {
             let Some(offset) = self.committed.get(&(Arc::clone(&topic), partition)) else {
                 silent.push(format!("{topic}-{partition}"));
@@ -213,7 +210,11 @@ impl Translation<'_> {
             };
             from.push(Place { topic: Arc::clone(&topic), partition, offset: Some(*offset) });
             let is_former = |bounds: &TargetBounds| map.is_former(key, &bounds.side(&topic, partition));
-            recreated |= bounds.get(&(Arc::clone(&topic), partition)).is_none_or(is_former);
+            match bounds.get(&(Arc::clone(&topic), partition)) {
+                Some(Err(reason)) => unread = Some(unreadable(reason)),
+                Some(Ok(bounds)) => recreated |= is_former(bounds),
+                None => recreated = true,
+            }
             match map.inverse(key, &topic, partition, TargetOffset(*offset)) {
                 Some(found) => {
                     // Where it is further in another target partition, it reads again from here.
@@ -228,6 +229,9 @@ impl Translation<'_> {
         }
         let to = |offset| place_of(key, offset);
         let silent = (!silent.is_empty() && !self.is_one).then(|| silent.join(", "));
+        if let Some(unread) = unread {
+            return Some(unanswered(from, to(None), unread));
+        }
         Some(match (lowest, silent) {
             _ if recreated => unanswered(from, to(None), explain(&NoAnswer::TargetRecreated)),
             (_, Some(silent)) => unanswered(
@@ -279,6 +283,11 @@ fn text(error: PortError) -> String {
 
 fn place_of(key: &PartitionKey, offset: Option<i64>) -> Place {
     Place { topic: Arc::clone(&key.topic), partition: key.partition, offset }
+}
+
+/// Returns why a target partition whose bounds are not known gives no answer.
+pub fn unreadable(reason: &str) -> String {
+    format!("target_unreadable: the target gives no bounds of it: {reason}")
 }
 
 fn unanswered(from: Vec<Place>, to: Place, why: String) -> Translated {

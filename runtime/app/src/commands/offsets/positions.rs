@@ -36,7 +36,7 @@ fn read(args: &Positions) -> Result<(String, BTreeMap<PartitionKey, Position>), 
     if positions.is_empty() {
         return Err(failed(&format!("link {} has no position yet", link.name)));
     }
-    Ok((link.source.clone(), positions))
+    Ok((args.source_alias.clone().unwrap_or_else(|| link.source.clone()), positions))
 }
 
 fn shown(args: &Positions, source: &str, positions: &BTreeMap<PartitionKey, Position>) -> String {
@@ -78,6 +78,7 @@ mod tests {
         let args = |output| Positions {
             link: "l".to_owned(),
             connector: "M".to_owned(),
+            source_alias: None,
             output,
             config: crate::cli::ConfigFile { file: "strait.toml".into() },
         };

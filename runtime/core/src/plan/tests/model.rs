@@ -219,6 +219,7 @@ prop_compose! {
             configs_exclude: if excludes { vec!["flush\\..*".into(), "retention.bytes".into()] } else { Vec::new() },
             acls: true,
             principals: [("User:app".to_owned(), "User:app-eu".to_owned())].into(),
+            groups: true,
         };
         Settings {
             manages,
