@@ -14,7 +14,7 @@ use serde_json::Value;
 use strait_e2e::{ConfigFolder, Isolation, Record, Strait, TestClient};
 
 use crate::admin::{ADMIN, address_of, get, series};
-use crate::support::{Pair, SOON, Turn, link, run_to_end, seeded, stop, unix_ms, wait_until};
+use crate::support::{Pair, SOON, Turn, link, run_to_end, seeded, single, stop, unix_ms, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 pub const FILTER: &str = "[[links.plugins]]\nplugin = \"filter\"\nconfig = { keep = { key_prefix = \"key-\" } }\n";
@@ -316,6 +316,48 @@ fn a_process_that_was_stopped_moves_no_group_that_has_moved_meanwhile() {
             target.iter().map(|reader| committed(reader, "source.still", 0).map(|(offset, _)| offset)).collect();
         assert_eq!(found, vec![Some(1999); GROUPS], "round {round}");
     }
+    stop(&mut strait);
+}
+
+/// Brokers forget the offsets of a group without members after `offsets.retention.minutes`.
+#[test]
+#[ignore = "soak: three minutes"]
+fn an_offset_that_the_target_forgets_is_back_within_seconds_whoever_coordinates() {
+    let _turn = Turn::waiting();
+    let target = single("forgets-target").with_property("offsets.retention.minutes", "1");
+    let target = target.with_property("offsets.retention.check.interval.ms", "5000");
+    let pair = Pair::of(single("forgets-source"), target);
+    pair.at_source().create_topic("forgotten", 1, &[]).unwrap();
+    write(&pair, "forgotten", 1, 0, 30);
+    commit(&consumer(&pair.at_source(), "quiet"), "forgotten", &[(0, 20)]);
+    let config = pair.config(&link("forgets", &["forgotten"], 1, &format!("groups = [\"quiet\"]\n{FILTER}")));
+    let mut strait = Strait::run("forgets", &config, &[]).unwrap();
+    let reader = consumer(&pair.at_target(), "quiet");
+    let place = wait_until("kept", SOON, || committed(&reader, "source.forgotten", 0));
+    let (began, mut seen, mut missing, mut longest) = (Instant::now(), Instant::now(), 0, Duration::ZERO);
+    let (mut was_there, mut is_next) = (true, false);
+    while began.elapsed() < Duration::from_secs(170) {
+        if began.elapsed() > Duration::from_secs(80) && !is_next {
+            is_next = true;
+            stop(&mut strait);
+            strait = Strait::run("forgets-next", &config, &[]).unwrap();
+        }
+        match committed(&reader, "source.forgotten", 0) {
+            Some(found) => {
+                assert_eq!(found, place);
+                longest = longest.max(seen.elapsed());
+                (seen, was_there) = (Instant::now(), true);
+            }
+            None => {
+                missing += u32::from(was_there);
+                was_there = false;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    println!("forgotten {missing} times, missing for {longest:.1?} at most");
+    assert!(missing >= 1, "the target has not forgotten it");
+    assert!(longest.max(seen.elapsed()) <= Duration::from_secs(35), "{longest:?}");
     stop(&mut strait);
 }
 

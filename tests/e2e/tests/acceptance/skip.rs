@@ -1,5 +1,4 @@
-//! What an operator does to the lanes of a link: skip a record that cannot be copied, and close
-//! lanes.
+//! Commands on the lanes of a link: one skips a record that cannot be copied, others close lanes.
 
 use strait_core::LaneId;
 use strait_core::lanes::lane_of;

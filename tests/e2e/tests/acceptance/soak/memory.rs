@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use strait_e2e::{Strait, write_records};
 
-use crate::support::{Ends, Pair, SOON, Turn, link, noise, record, single, wait_until};
+use crate::support::{Ends, Pair, SOON, Turn, link, noise, record, single, status_kib, wait_until};
 
 const MEMORY_MIB: u64 = 128;
 /// Each of these plugins doubles what the previous one made: sixteen copies in all.
@@ -14,13 +14,6 @@ const RECORDS: usize = 40_000;
 const VALUE_BYTES: usize = 2_000;
 const LINE_BYTES_S: u64 = 20_000_000;
 const MEASURED: Duration = Duration::from_secs(45);
-
-/// Returns a figure of `/proc/PID/status` in KiB.
-fn status_kib(strait: &Strait, field: &str) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{}/status", strait.pid())).unwrap();
-    let line = text.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
 
 #[test]
 #[ignore = "soak: a minute"]
@@ -39,7 +32,7 @@ fn sixteen_copies_of_each_record_stay_within_the_memory_of_the_link() {
     pair.wait_target_topic("source.copies");
     let ends = Ends::new(&pair.at_target(), "source.copies", 4);
     wait_until("the first copies", SOON, || ends.sum().filter(|sum| *sum >= 1 << DOUBLINGS));
-    let idle_kib = status_kib(&strait, "VmRSS");
+    let idle_kib = status_kib(&strait, "VmRSS").unwrap();
 
     // A line on which the copies pile up.
     pair.target.proxies().iter().for_each(|proxy| proxy.throttle(LINE_BYTES_S));
@@ -52,7 +45,7 @@ fn sixteen_copies_of_each_record_stay_within_the_memory_of_the_link() {
     let began = Instant::now();
     let mut most_kib = idle_kib;
     while began.elapsed() < MEASURED {
-        most_kib = most_kib.max(status_kib(&strait, "VmRSS"));
+        most_kib = most_kib.max(status_kib(&strait, "VmRSS").unwrap());
         std::thread::sleep(Duration::from_millis(50));
     }
     let copied = ends.sum().unwrap();

@@ -13,6 +13,7 @@ mod model;
 mod secured;
 mod slow_line;
 mod stream;
+mod thousand;
 mod watch;
 mod ways;
 
