@@ -364,7 +364,8 @@ fn groups_that_are_only_translated_have_checkpoints_and_stay_as_they_are() {
     pair.at_source().create_topic("shown", 1, &[]).unwrap();
     groups::write(&pair, "shown", 1, 0, 30);
     commit(&pair.at_source(), "shown-1", "shown", &[(0, 12)]);
-    let more = format!("groups = [\"shown-.*\"]\nsync = {{ groups = false }}\n{}", groups::FILTER);
+    let options = "groups = [\"shown-.*\"]\nsync = { groups = false }\nmm2 = { heartbeats = \"off\" }\n";
+    let more = format!("{options}{}", groups::FILTER);
     let config = pair.config(&(link("shown", &["shown"], 1, &more) + ADMIN));
     let mut strait = Strait::run("shown", &config, &[]).unwrap();
     let newest = |upstream: i64| {

@@ -23,5 +23,5 @@ pub(super) fn write(page: &mut Page<'_>, links: &[LinkView<'_>]) -> fmt::Result 
     let help = "Consumer groups whose offsets the link keeps on the target, by what they are like there; in the \
                 process that coordinates the link.";
     page.gauge("strait_groups", help, groups)?;
-    page.counter("strait_group_offsets_written_total", "Offsets of groups that the target has taken.", written)
+    page.counter("strait_group_offsets_written", "Offsets of groups that the target has taken.", written)
 }
