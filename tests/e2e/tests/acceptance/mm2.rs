@@ -373,8 +373,8 @@ fn groups_that_are_only_translated_have_checkpoints_and_stay_as_they_are() {
             let all = pair
                 .has_target_topic("source.checkpoints.internal")
                 .then(|| read(&pair.at_target(), "source.checkpoints.internal"))?;
-            let all = all.iter().filter_map(|r| Checkpoint::decode(r.key.as_deref()?, r.value.as_deref()?).ok());
-            all.filter(|found| found.group == "shown-1" && found.upstream == upstream).next_back()
+            let mut all = all.iter().filter_map(|r| Checkpoint::decode(r.key.as_deref()?, r.value.as_deref()?).ok());
+            all.rfind(|found| found.group == "shown-1" && found.upstream == upstream)
         })
     };
     for upstream in [12, 21] {
