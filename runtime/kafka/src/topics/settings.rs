@@ -73,44 +73,34 @@ impl Creation<'_> {
     /// Creates the topic, or asks with `validate_only` whether the cluster would. `None`: it exists
     /// already.
     pub fn send(&self, client: &Client, validate_only: bool, timeout: Duration) -> Result<Option<Created>, FfiError> {
-        let Self { name, partitions, .. } = *self;
         create_with(self.settings, self.replicas, |settings, replication| {
-            client.create_topic(&NewTopic { name, partitions, replication, settings }, validate_only, timeout)
+            client.create_topic(&self.attempt(settings, replication), validate_only, timeout)
         })
     }
 
-    /// Creates topics, of which each has an answer as of [`Creation::send`]. They share requests as
-    /// far as the cluster takes them as they are.
+    /// Creates topics, of which each has an answer as of [`Creation::send`]. Their first attempts
+    /// share requests.
     pub fn send_all(all: &[Self], client: &Client, timeout: Duration) -> Vec<Result<Option<Created>, FfiError>> {
         let mut answers = Vec::with_capacity(all.len());
         for some in all.chunks(AT_ONCE) {
             let settings: Vec<Vec<Setting>> = some.iter().map(|one| without(one.settings, &[])).collect();
-            let new: Vec<NewTopic<'_>> = some
-                .iter()
-                .zip(&settings)
-                .map(|(one, settings)| {
-                    let Self { name, partitions, replicas, .. } = *one;
-                    NewTopic { name, partitions, replication: replicas, settings }
-                })
-                .collect();
+            let new: Vec<NewTopic<'_>> =
+                some.iter().zip(&settings).map(|(one, settings)| one.attempt(settings, one.replicas)).collect();
             let sent = client.create_topics(&new, false, timeout);
-            answers.extend(some.iter().enumerate().map(|(index, one)| {
-                let answer = match &sent {
-                    Ok(answers) => answers
-                        .get(index)
-                        .cloned()
-                        .unwrap_or_else(|| Err(FfiError::new(Code::INVALID_ARG, "no answer"))),
-                    Err(error) => Err(error.clone()),
-                };
-                match answer {
-                    Ok(()) => Ok(Some(Created::default())),
-                    Err(error) if error.code == Code::TOPIC_ALREADY_EXISTS => Ok(None),
-                    Err(error) if is_negotiable(error.code) => one.send(client, false, timeout),
-                    Err(error) => Err(error),
-                }
+            let sent = sent.unwrap_or_else(|error| vec![Err(error); some.len()]);
+            answers.extend(some.iter().zip(sent).map(|(one, sent)| {
+                let mut first = Some(sent);
+                create_with(one.settings, one.replicas, |settings, replication| {
+                    let alone = || client.create_topic(&one.attempt(settings, replication), false, timeout);
+                    first.take().unwrap_or_else(alone)
+                })
             }));
         }
         answers
+    }
+
+    fn attempt<'b>(&'b self, settings: &'b [Setting], replication: Option<u32>) -> NewTopic<'b> {
+        NewTopic { name: self.name, partitions: self.partitions, replication, settings }
     }
 
     /// Returns the command that creates the topic by hand.
@@ -126,11 +116,6 @@ impl Creation<'_> {
         }
         command
     }
-}
-
-/// Returns whether the cluster may take the topic with less of its settings.
-fn is_negotiable(code: Code) -> bool {
-    matches!(code, Code::POLICY_VIOLATION | Code::INVALID_CONFIG | Code::INVALID_REPLICATION_FACTOR)
 }
 
 /// Creates a topic with as many of its settings as the cluster accepts. `send` makes one attempt.
