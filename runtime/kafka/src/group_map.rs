@@ -21,6 +21,9 @@ use crate::neighbours::Neighbours;
 
 /// How long topic ids and the bounds of target partitions count.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
+/// How long a cluster is asked for what nobody asks for any more: longer than answers for a group
+/// that rests count.
+const WANTED_FOR: Duration = Duration::from_secs(120);
 
 /// A [`GroupMap`] on the target of a link.
 pub struct KafkaGroupMap {
@@ -39,15 +42,47 @@ pub struct KafkaGroupMap {
 /// The answers of the clusters beside the map.
 #[derive(Default)]
 struct Asked {
-    ids_at: Option<Instant>,
-    bounds_at: Option<Instant>,
-    ids: BTreeMap<Arc<str>, TopicId>,
-    bounds: AllBounds,
-    /// Places that were asked for, whether or not they exist.
-    places: BTreeSet<Place>,
-    topics: BTreeSet<Arc<str>>,
-    /// Those that were of use since the clusters were asked: the others are forgotten.
-    used: (BTreeSet<Place>, BTreeSet<Arc<str>>),
+    ids: Answers<Arc<str>, TopicId>,
+    bounds: Answers<Place, Result<TargetBounds, Arc<str>>>,
+}
+
+/// A cluster's answers for some keys. One without an answer does not exist there.
+struct Answers<K, V> {
+    at: Option<Instant>,
+    /// The keys that were asked for, and when each was of use last.
+    asked: BTreeMap<K, Instant>,
+    found: BTreeMap<K, V>,
+}
+
+impl<K, V> Default for Answers<K, V> {
+    fn default() -> Self {
+        Self { at: None, asked: BTreeMap::new(), found: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Answers<K, V> {
+    /// Returns the keys to ask the cluster for, where its answers are too old or lack one of these.
+    /// Keys that nobody wants any more are left out.
+    fn due(&mut self, wanted: &BTreeSet<K>) -> Option<Vec<K>> {
+        let is_known = wanted.iter().all(|key| self.asked.contains_key(key));
+        let now = Instant::now();
+        self.asked.extend(wanted.iter().map(|key| (key.clone(), now)));
+        if is_known && self.at.is_some_and(|at| at.elapsed() < KNOWN_FOR) {
+            return None;
+        }
+        self.asked.retain(|_, used| used.elapsed() < WANTED_FOR);
+        // Until the cluster has answered.
+        self.at = None;
+        Some(self.asked.keys().cloned().collect())
+    }
+
+    fn take(&mut self, found: BTreeMap<K, V>) {
+        (self.found, self.at) = (found, Some(Instant::now()));
+    }
+
+    fn of(&self, wanted: &BTreeSet<K>) -> BTreeMap<K, V> {
+        wanted.iter().filter_map(|key| Some((key.clone(), self.found.get(key)?.clone()))).collect()
+    }
 }
 
 impl KafkaGroupMap {
@@ -94,18 +129,12 @@ impl KafkaGroupMap {
     }
 
     /// Returns the ids that those of these topics have now that exist at the source.
-    async fn ids(&self, topics: BTreeSet<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
-        let mut asked = self.asked.lock().await;
-        let is_old = asked.ids_at.is_none_or(|at| at.elapsed() >= KNOWN_FOR);
-        if is_old || !topics.is_subset(&asked.topics) {
-            let known = if is_old { std::mem::take(&mut asked.used.1) } else { asked.topics.clone() };
-            let all: BTreeSet<Arc<str>> = known.union(&topics).cloned().collect();
-            asked.ids = self.log.source_ids(all.iter().cloned().collect()).await?;
-            asked.topics = all;
-            asked.ids_at = Some(Instant::now());
+    async fn ids(&self, topics: &BTreeSet<Arc<str>>) -> Result<BTreeMap<Arc<str>, TopicId>, PortError> {
+        let ids = &mut self.asked.lock().await.ids;
+        if let Some(due) = ids.due(topics) {
+            ids.take(self.log.source_ids(due).await?);
         }
-        asked.used.1.extend(topics.iter().cloned());
-        Ok(topics.into_iter().filter_map(|topic| asked.ids.get(&topic).map(|id| (Arc::clone(&topic), *id))).collect())
+        Ok(ids.of(topics))
     }
 
     /// Returns the positions of the group in the topics that the link copies, with the ids that
@@ -114,7 +143,7 @@ impl KafkaGroupMap {
         let selected = |(topic, _): &&Place| self.selector.selects(topic);
         let topics: BTreeSet<Arc<str>> =
             committed.keys().filter(selected).map(|(topic, _)| Arc::clone(topic)).collect();
-        let ids = self.ids(topics).await?;
+        let ids = self.ids(&topics).await?;
         let key = |(topic, partition): &Place| {
             let topic_id = *ids.get(topic)?;
             Some(PartitionKey { topic: Arc::clone(topic), topic_id, partition: *partition })
@@ -125,19 +154,11 @@ impl KafkaGroupMap {
 
     /// Returns these target partitions as they are, as far as they exist.
     async fn bounds(&self, places: &BTreeSet<Place>) -> Result<AllBounds, PortError> {
-        let mut asked = self.asked.lock().await;
-        let is_old = asked.bounds_at.is_none_or(|at| at.elapsed() >= KNOWN_FOR);
-        // One that does not exist yet is asked for again.
-        if is_old || !places.is_subset(&asked.places) {
-            let known = if is_old { std::mem::take(&mut asked.used.0) } else { asked.places.clone() };
-            let all: BTreeSet<Place> = known.union(places).cloned().collect();
-            asked.bounds = self.log.target_bounds(all.iter().cloned().collect()).await?;
-            asked.places = all;
-            asked.bounds_at = Some(Instant::now());
+        let bounds = &mut self.asked.lock().await.bounds;
+        if let Some(due) = bounds.due(places) {
+            bounds.take(self.log.target_bounds(due).await?);
         }
-        asked.used.0.extend(places.iter().cloned());
-        let known = places.iter().filter_map(|place| Some((place.clone(), asked.bounds.get(place)?.clone())));
-        Ok(known.collect())
+        Ok(bounds.of(places))
     }
 
     /// Returns the target partitions that these positions lead to: those with their copies, or
@@ -257,7 +278,7 @@ impl KafkaGroupMap {
         if asked.is_empty() {
             return Ok(());
         }
-        let ids = self.ids(asked.keys().map(|(topic, _)| Arc::clone(topic)).collect()).await?;
+        let ids = self.ids(&asked.keys().map(|(topic, _)| Arc::clone(topic)).collect()).await?;
         let backs = lock(reading).map().map(|map| map.back(&asked, &ids)).unwrap_or_default();
         let own = |key: &PartitionKey| (Arc::clone(&key.topic), key.partition);
         let bounds = self.bounds(&backs.iter().map(|back| own(&back.key)).collect()).await?;
