@@ -3,6 +3,7 @@
 
 mod checker;
 mod client;
+mod cpu;
 mod error;
 mod ffi;
 mod generate;
@@ -12,6 +13,7 @@ mod write;
 
 pub use checker::{Anomaly, AnomalyKind, LISTED_MAX, Report, check, offset_pairs};
 pub use client::{Isolation, TestClient};
+pub use cpu::cpu_us;
 pub use error::ClientError;
 pub use ffi::commit;
 pub use generate::{Generated, GeneratedRecord, Generator, GeneratorSpec, generate};

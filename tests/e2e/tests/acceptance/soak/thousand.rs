@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use strait_e2e::{ConfigFolder, Isolation, Strait, write_records};
+use strait_e2e::{ConfigFolder, Isolation, Strait, cpu_us, write_records};
 
 use super::seconds;
 use crate::groups::{commit, consumer};
@@ -23,24 +23,15 @@ const SETTLE: Duration = Duration::from_secs(90);
 const ADDED_MAX: f64 = 0.04;
 const RSS_MIB_MAX: u64 = 400;
 
-/// Returns the CPU time that a process has used.
-fn cpu(strait: &Strait) -> Duration {
-    let text = std::fs::read_to_string(format!("/proc/{}/stat", strait.pid())).unwrap();
-    // The second field is a name in brackets, which may hold spaces.
-    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    // Linux counts 100 of them a second (USER_HZ).
-    Duration::from_millis(ticks * 10)
-}
-
 /// Runs a link until it is settled, and returns the share of a core that it takes then, and its
 /// memory in MiB.
 fn at_rest(name: &str, config: &ConfigFolder) -> (f64, u64) {
     let mut strait = Strait::run(name, config, &[]).unwrap();
     std::thread::sleep(SETTLE);
-    let (began, before) = (Instant::now(), cpu(&strait));
+    let cpu = || Duration::from_micros(cpu_us(strait.pid()).unwrap());
+    let (began, before) = (Instant::now(), cpu());
     std::thread::sleep(seconds("STRAIT_SOAK_REST_S", 60));
-    let share = (cpu(&strait) - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let share = (cpu() - before).as_secs_f64() / began.elapsed().as_secs_f64();
     let rss_mib = status_kib(&strait, "VmRSS").unwrap() / 1024;
     stop(&mut strait);
     (share, rss_mib)
