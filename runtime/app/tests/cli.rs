@@ -8,6 +8,8 @@
     reason = "helpers outside of a test function fail the test too"
 )]
 
+mod stamp;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -156,17 +158,8 @@ fn residency_demands_required_plugins_of_every_way_to_start() {
 fn a_file_is_refused_in_the_same_words_by_every_way_to_start() {
     let dir = tempfile::tempdir().unwrap();
     let schema = include_str!("doubling.json").trim();
-    let stamp = include_str!("../../../plugins/test-guests/stamp.wat")
-        .replace("@STAMP@", "X")
-        .replace("@INTERFACE@", "0.1.0")
-        .replace("@CONFIGURE@", "0")
-        .replace("@TROUBLE@", "")
-        .replace("@SCHEMA@", &schema.replace('"', "\\22"))
-        .replace("@SCHEMA_BYTES@", &schema.len().to_string())
-        .replace("@PAGES@", "64")
-        .replace("@PARTS@", "");
     std::fs::create_dir(dir.path().join("plugins")).unwrap();
-    std::fs::write(dir.path().join("plugins/stamp.wasm"), wat::parse_str(stamp).unwrap()).unwrap();
+    std::fs::write(dir.path().join("plugins/stamp.wasm"), stamp::stamp("X", schema)).unwrap();
     let plugin = "\n[[links.plugins]]\nplugin = \"stamp\"\n";
     std::fs::write(dir.path().join("strait.toml"), config() + plugin).unwrap();
     // A reload says the same (src/reload/tests.rs).

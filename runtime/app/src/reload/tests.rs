@@ -1,5 +1,8 @@
 //! Files and configurations that change in every way that files change, without a broker.
 
+#[path = "../../tests/stamp/mod.rs"]
+mod stamp;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -38,23 +41,8 @@ impl EventSink for World {
     }
 }
 
-/// A plugin that stamps its version; `more` goes to the end of its file, so that it gets another
-/// size.
 fn stamp(version: &str) -> Vec<u8> {
-    with_schema(version, "")
-}
-
-fn with_schema(version: &str, schema: &str) -> Vec<u8> {
-    let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/test-guests/stamp.wat"))
-        .replace("@STAMP@", version)
-        .replace("@INTERFACE@", "0.1.0")
-        .replace("@CONFIGURE@", "0")
-        .replace("@TROUBLE@", "")
-        .replace("@SCHEMA@", &schema.replace('"', "\\22"))
-        .replace("@SCHEMA_BYTES@", &schema.len().to_string())
-        .replace("@PAGES@", "64")
-        .replace("@PARTS@", "");
-    wat::parse_str(text).unwrap()
+    stamp::stamp(version, "")
 }
 
 /// A link with a chain from files, and a clock that only the test moves.
@@ -181,7 +169,7 @@ fn settled_files_are_loaded_and_a_chain_that_does_not_load_changes_nothing() {
     assert_eq!(bed.settle(), vec![]);
 
     // In the words of `check` and `run` (tests/cli.rs).
-    fs::write(bed.plugins().join("stamp.wasm"), with_schema("X", include_str!("../../tests/doubling.json").trim()))
+    fs::write(bed.plugins().join("stamp.wasm"), stamp::stamp("X", include_str!("../../tests/doubling.json").trim()))
         .unwrap();
     assert_eq!((bed.settle(), bed.serving().as_str()), (vec![HistoryOutcome::Refused], "B"));
     let words = "its references are followed 2047 times, each counted with what it leads to, 1000 are allowed";
