@@ -184,6 +184,16 @@ impl Case<'_> {
         (config, strait)
     }
 
+    /// Runs the links on a new topic with ten records in each partition, until these are copied.
+    #[track_caller]
+    pub fn begin(&self) -> (String, ConfigFolder, Strait) {
+        let topic = self.make(1, &[]);
+        self.write_all(&topic, 0);
+        let (config, strait) = self.run();
+        self.wait_copied(&topic, &everywhere(0, RECORDS));
+        (topic, config, strait)
+    }
+
     /// Writes records to some partitions of a topic, numbered from `first`.
     pub fn write(&self, client: &TestClient, topic: &str, partitions: &[i32], first: u64, count: u64) {
         if self.suite.variant == Variant::Transactional {

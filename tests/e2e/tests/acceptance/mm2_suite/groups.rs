@@ -46,10 +46,7 @@ pub fn replication_with_empty_partition(suite: &Suite) {
 
 pub fn one_way_replication_with_auto_offset_sync(suite: &Suite) {
     let case = suite.case("auto");
-    let topic = case.make(1, &[]);
-    case.write_all(&topic, 0);
-    let (_config, mut strait) = case.run();
-    case.wait_copied(&topic, &everywhere(0, RECORDS));
+    let (topic, _config, mut strait) = case.begin();
     reads_on(&case, &topic, 100);
     assert_nothing_again(&case, &topic);
     let later = case.make(2, &[]);
@@ -84,10 +81,7 @@ pub fn one_way_replication_with_frequent_offset_syncs(suite: &Suite) {
 
 pub fn restart_replication(suite: &Suite) {
     let case = suite.case("restart");
-    let topic = case.make(1, &[]);
-    case.write_all(&topic, 0);
-    let (_config, mut strait) = case.run();
-    case.wait_copied(&topic, &everywhere(0, RECORDS));
+    let (topic, _config, mut strait) = case.begin();
     reads_on(&case, &topic, 100);
     case.wait_checkpoints(&case.group(), &topic);
     stop(&mut strait);

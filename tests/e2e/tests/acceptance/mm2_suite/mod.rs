@@ -17,28 +17,39 @@ use crate::support::Turn;
 
 type Case = fn(&Suite);
 
-/// The cases that every variant runs.
-const CASES: [(&str, Case); 16] = [
-    ("test_replication", replication::replication),
-    ("test_sync_topic_configs", settings::sync_topic_configs),
-    ("test_replicate_source_default", settings::replicate_source_default),
-    ("test_replicate_target_default", settings::replicate_target_default),
-    ("test_replication_with_empty_partition", groups::replication_with_empty_partition),
-    ("test_one_way_replication_with_auto_offset_sync", groups::one_way_replication_with_auto_offset_sync),
-    ("test_one_way_replication_with_frequent_offset_syncs", groups::one_way_replication_with_frequent_offset_syncs),
-    (
-        "test_replication_without_offset_sync_will_not_create_offset_syncs_topic",
-        replication::replication_without_offset_sync_will_not_create_offset_syncs_topic,
-    ),
-    ("test_offset_syncs_topics_on_target", replication::offset_syncs_topics_on_target),
-    ("test_restart_replication", groups::restart_replication),
-    ("test_offset_translation_behind_replication_flow", groups::offset_translation_behind_replication_flow),
-    ("test_replicate_from_latest", replication::replicate_from_latest),
-    ("test_create_partitions", settings::create_partitions),
-    ("test_single_node_cluster", replication::single_node_cluster),
-    ("test_cluster_with_emit_offset_disabled", replication::cluster_with_emit_offset_disabled),
-    ("test_multi_node_cluster", replication::multi_node_cluster),
-];
+/// Makes a test of each case, with the turn that it takes, and the list of all for the variants.
+macro_rules! cases {
+    ($($turn:ident $name:ident: $case:path;)*) => {
+        /// The cases that every variant runs.
+        const CASES: &[(&str, Case)] = &[$((stringify!($name), $case)),*];
+        $(
+            #[test]
+            fn $name() {
+                $turn($case);
+            }
+        )*
+    };
+}
+
+cases! {
+    base test_replication: replication::replication;
+    waiting test_sync_topic_configs: settings::sync_topic_configs;
+    waiting test_replicate_source_default: settings::replicate_source_default;
+    waiting test_replicate_target_default: settings::replicate_target_default;
+    base test_replication_with_empty_partition: groups::replication_with_empty_partition;
+    base test_one_way_replication_with_auto_offset_sync: groups::one_way_replication_with_auto_offset_sync;
+    base test_one_way_replication_with_frequent_offset_syncs: groups::one_way_replication_with_frequent_offset_syncs;
+    base test_replication_without_offset_sync_will_not_create_offset_syncs_topic: replication::replication_without_offset_sync_will_not_create_offset_syncs_topic;
+    base test_offset_syncs_topics_on_target: replication::offset_syncs_topics_on_target;
+    base test_restart_replication: groups::restart_replication;
+    base test_offset_translation_behind_replication_flow: groups::offset_translation_behind_replication_flow;
+    base test_replicate_from_latest: replication::replicate_from_latest;
+    base test_create_partitions: settings::create_partitions;
+    base test_single_node_cluster: replication::single_node_cluster;
+    base test_cluster_with_emit_offset_disabled: replication::cluster_with_emit_offset_disabled;
+    base test_multi_node_cluster: replication::multi_node_cluster;
+}
+
 /// Cases of a variant that run side by side.
 const BESIDE: usize = 3;
 
@@ -51,86 +62,6 @@ fn base(case: Case) {
 fn waiting(case: Case) {
     let _turn = Turn::waiting();
     case(&Suite::base());
-}
-
-#[test]
-fn test_replication() {
-    base(replication::replication);
-}
-
-#[test]
-fn test_replication_with_empty_partition() {
-    base(groups::replication_with_empty_partition);
-}
-
-#[test]
-fn test_one_way_replication_with_auto_offset_sync() {
-    base(groups::one_way_replication_with_auto_offset_sync);
-}
-
-#[test]
-fn test_one_way_replication_with_frequent_offset_syncs() {
-    base(groups::one_way_replication_with_frequent_offset_syncs);
-}
-
-#[test]
-fn test_replication_without_offset_sync_will_not_create_offset_syncs_topic() {
-    base(replication::replication_without_offset_sync_will_not_create_offset_syncs_topic);
-}
-
-#[test]
-fn test_offset_syncs_topics_on_target() {
-    base(replication::offset_syncs_topics_on_target);
-}
-
-#[test]
-fn test_restart_replication() {
-    base(groups::restart_replication);
-}
-
-#[test]
-fn test_offset_translation_behind_replication_flow() {
-    base(groups::offset_translation_behind_replication_flow);
-}
-
-#[test]
-fn test_sync_topic_configs() {
-    waiting(settings::sync_topic_configs);
-}
-
-#[test]
-fn test_replicate_source_default() {
-    waiting(settings::replicate_source_default);
-}
-
-#[test]
-fn test_replicate_target_default() {
-    waiting(settings::replicate_target_default);
-}
-
-#[test]
-fn test_replicate_from_latest() {
-    base(replication::replicate_from_latest);
-}
-
-#[test]
-fn test_create_partitions() {
-    base(settings::create_partitions);
-}
-
-#[test]
-fn test_single_node_cluster() {
-    base(replication::single_node_cluster);
-}
-
-#[test]
-fn test_cluster_with_emit_offset_disabled() {
-    base(replication::cluster_with_emit_offset_disabled);
-}
-
-#[test]
-fn test_multi_node_cluster() {
-    base(replication::multi_node_cluster);
 }
 
 /// Runs these cases, some at a time, and fails with the names of those that have failed.
@@ -161,30 +92,30 @@ fn run(variant: Variant, cases: &[(&'static str, Case)]) {
 #[test]
 #[ignore = "a variant of the suite: minutes"]
 fn identity_replication() {
-    run(Variant::Identity, &CASES);
+    run(Variant::Identity, CASES);
 }
 
 #[test]
 #[ignore = "a variant of the suite: minutes"]
 fn transactions() {
-    run(Variant::Transactional, &CASES);
+    run(Variant::Transactional, CASES);
 }
 
 #[test]
 #[ignore = "a variant of the suite: minutes"]
 fn at_least_once() {
-    run(Variant::AtLeastOnce, &CASES);
+    run(Variant::AtLeastOnce, CASES);
 }
 
 #[test]
 #[ignore = "a variant of the suite: minutes"]
 fn tls() {
-    run(Variant::Tls, &CASES);
+    run(Variant::Tls, CASES);
 }
 
 #[test]
 #[ignore = "a variant of the suite: minutes"]
 fn logins_and_access_lists() {
-    let more = [&[("test_sync_topic_acls", settings::sync_topic_acls as Case)], &CASES[..]].concat();
+    let more = [&[("test_sync_topic_acls", settings::sync_topic_acls as Case)], CASES].concat();
     run(Variant::Secured, &more);
 }

@@ -112,10 +112,7 @@ fn failover_and_failback(case: &Case<'_>, config: &ConfigFolder, topic: &str) {
 
 pub fn replication_without_offset_sync_will_not_create_offset_syncs_topic(suite: &Suite) {
     let case = suite.case("no-syncs");
-    let topic = case.make(1, &[]);
-    case.write_all(&topic, 0);
-    let (_config, mut strait) = case.run();
-    case.wait_copied(&topic, &everywhere(0, RECORDS));
+    let (topic, _config, mut strait) = case.begin();
     assert_eq!(read_on(&suite.primary(), &case.group(), &topic, true), 100);
     case.wait_synced(&case.group(), &topic);
     stop(&mut strait);
@@ -130,10 +127,7 @@ pub fn offset_syncs_topics_on_target(suite: &Suite) {
     // A name of its own, as the topic of the others must not be there.
     let mm2 = "checkpoints = true, offset_syncs = \"target\"";
     let case = Case { alias: "primary-synced", mm2, ..suite.case("syncs") };
-    let topic = case.make(1, &[]);
-    case.write_all(&topic, 0);
-    let (_config, mut strait) = case.run();
-    case.wait_copied(&topic, &everywhere(0, RECORDS));
+    let (topic, _config, mut strait) = case.begin();
     assert_eq!(read_on(&suite.primary(), &case.group(), &topic, true), 100);
     case.wait_checkpoints(&case.group(), &topic);
     let (syncs, source) = ("mm2-offset-syncs.primary-synced.internal", read(&suite.primary(), &topic));

@@ -79,10 +79,7 @@ pub fn replicate_target_default(suite: &Suite) {
 
 pub fn create_partitions(suite: &Suite) {
     let case = suite.case("grows");
-    let topic = case.make(1, &[]);
-    case.write_all(&topic, 0);
-    let (_config, mut strait) = case.run();
-    case.wait_copied(&topic, &everywhere(0, RECORDS));
+    let (topic, _config, mut strait) = case.begin();
     suite.primary().grow_topic(&topic, 11).unwrap();
     case.write(&suite.primary(), &topic, &[10], 0, RECORDS);
     let mut numbers = everywhere(0, RECORDS);
