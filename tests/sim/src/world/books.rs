@@ -277,8 +277,8 @@ impl World {
             }
         }
         self.check(result);
-        // One that has lost the lane without knowing may pass what it has not read: readers take the
-        // newer owner's progress, and the entries are that one's.
+        // One that has lost the lane without knowing may pass what it has not read: readers take
+        // the newer owner's progress, and the entries are that one's.
         if newer || !plain {
             self.check_entries(key, from, position.next);
         }

@@ -204,7 +204,7 @@ impl SourceCluster {
             let ids = self.history.get(partition).and_then(|history| history.get(&offset.0));
             return Cow::Borrowed(ids.map_or(&[], Vec::as_slice));
         }
-        let of_name = self.history.iter().filter(|(key, _)| key.may_be(partition));
+        let of_name = PartitionKey::of_topic(&self.history, &partition.topic).filter(|(key, _)| key.may_be(partition));
         Cow::Owned(of_name.filter_map(|(_, history)| history.get(&offset.0)).flatten().copied().collect())
     }
 
@@ -268,11 +268,8 @@ impl SourceCluster {
     /// Returns whether an election ever took the entry before this offset.
     #[must_use]
     pub fn was_truncated_below(&self, key: &PartitionKey, offset: SourceOffset) -> bool {
-        let is_below = |ends: &Vec<i64>| ends.iter().any(|end| *end < offset.0);
-        if key.topic_id.is_known() {
-            return self.truncations.get(key).is_some_and(is_below);
-        }
-        self.truncations.iter().any(|(of, ends)| of.may_be(key) && is_below(ends))
+        let of_name = PartitionKey::of_topic(&self.truncations, &key.topic).filter(|(of, _)| of.may_be(key));
+        of_name.flat_map(|(_, ends)| ends).any(|end| *end < offset.0)
     }
 
     /// Resolves a start to an offset.
