@@ -22,7 +22,7 @@ const MEMORY_BYTES_MAX: u64 = 2 << 30;
 /// How much the other process yields to the links of this one.
 const NICE: i32 = 10;
 /// Seconds of the clock for one second of processor time, on a machine that is busy otherwise.
-const PATIENCE: u64 = 4;
+const PATIENCE: u64 = 10;
 /// Time between two looks at whether it has ended.
 const POLL: Duration = Duration::from_millis(5);
 /// Machine code is several times larger than its Wasm; a file has at most 256 MiB.

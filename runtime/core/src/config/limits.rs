@@ -15,7 +15,7 @@ pub struct PluginLimits {
     #[schemars(range(min = 100, max = 1_000_000))]
     pub functions_max: u32,
     /// Processor time to compile the plugin's file, in seconds. A process of its own compiles it,
-    /// with 2 GiB of memory, and is ended then or after four times as long.
+    /// with 2 GiB of memory, and is ended then or after ten times as long.
     #[schemars(range(min = 1, max = 600))]
     pub compile_s_max: u32,
     /// Memory of one instance, in MiB. `plugin_memory_mib_max` limits all instances together.
