@@ -25,6 +25,8 @@ const LONG_S: u64 = 600;
 const SHORT_S: u64 = 8;
 /// The part of a run without a renewal, with which the other is compared.
 const CALM: Duration = Duration::from_secs(6);
+/// Windows of two renewals in which pauses are measured.
+const WINDOWS: usize = 3;
 
 /// AWS's endpoint for the credentials of a container. Dropping it ends it.
 struct Credentials {
@@ -186,12 +188,18 @@ fn brokers_that_compute_the_signature_anew_take_the_tokens_for_msk_and_no_others
         if life_s == LONG_S {
             // The run without a renewal, not a wait for something.
             std::thread::sleep(CALM);
+            longest.push(pulse.longest().into_iter().max().unwrap());
         } else {
-            let asked = credentials.asked();
-            wait_until("two renewals of both tokens", SOON, || (credentials.asked() >= asked + 4).then_some(()));
-            pulse.wait_moved(&[0, 1], SOON);
+            // A pause of the machine shows in one window, that of a renewal in each.
+            let windows = std::iter::repeat_with(|| {
+                pulse.mark();
+                let asked = credentials.asked();
+                wait_until("two renewals of both tokens", SOON, || (credentials.asked() >= asked + 4).then_some(()));
+                pulse.wait_moved(&[0, 1], SOON);
+                pulse.longest().into_iter().max().unwrap()
+            });
+            longest.extend(windows.take(WINDOWS).min());
         }
-        longest.push(pulse.longest().into_iter().max().unwrap());
         for event in ["lane_restarted", "login_refused", "token_failed"] {
             assert!(strait.events(event).is_empty(), "{:?}", strait.events(event));
         }

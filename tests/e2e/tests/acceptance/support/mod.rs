@@ -18,12 +18,12 @@ pub use clusters::{Pair, SlowLine, compiled_java, kafka_tool, kafka_tool_output,
 pub use pulse::{Ends, Feed, Pulse};
 pub use turn::Turn;
 
-/// Deadline of events that take seconds when all is well.
-pub const SOON: Duration = Duration::from_secs(60);
+/// Deadline of events that take seconds when all is well, on a machine that is busy otherwise.
+pub const SOON: Duration = Duration::from_secs(120);
 /// Writes nothing for MirrorMaker 2's clients.
 pub const QUIET: &str = "mm2 = { heartbeats = \"off\", checkpoints = false }\n";
 /// Deadline of a copy of everything.
-pub const COPIED: Duration = Duration::from_secs(300);
+pub const COPIED: Duration = Duration::from_secs(600);
 
 /// Returns the number of records of a scenario, bounded by `STRAIT_TEST_RECORDS` for quick runs.
 pub fn records(full: u64) -> u64 {
